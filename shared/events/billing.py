@@ -1,0 +1,192 @@
+"""Billing: commands and answers, facts about money, and the account's published state.
+
+Amounts are integer nano-USD.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
+from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
+
+
+class AuthorizeSpend(Event, frozen=True, kw_only=True):
+    """May this attempt begin? Reserves a waived slot or the worst-case fee (BYOK), or the worst case.
+
+    `worst_case_nano_usd` is the list cost of the largest possible answer. The hold is replaced by
+    that of a later attempt of the same generation, and expires at `hold_until`.
+    """
+
+    hold_id: HoldId
+    generation_id: GenerationId
+    run_id: RunId
+    account_id: AccountId
+    api_key_hash: ApiKeyHash
+    is_byok: bool
+    provider: str
+    worst_case_nano_usd: int
+    hold_until: datetime
+
+
+class ReleaseHolds(Event, frozen=True, kw_only=True):
+    """Nothing will be charged for this generation; sticks even when it comes first."""
+
+    generation_id: GenerationId
+    account_id: AccountId
+    reason: str
+
+
+class SpendAuthorized(CallReply, frozen=True, kw_only=True):
+    """The attempt may begin, at exactly this promise: the posting will honour it."""
+
+    hold_id: HoldId
+    waived: bool
+    fee_percent: Decimal | None = None
+
+
+class SpendRefused(CallReply, frozen=True, kw_only=True):
+    """The attempt may not begin."""
+
+    code: Literal["insufficient_credits", "already_ended"]
+    message: str
+    needed_nano_usd: int
+    available_nano_usd: int
+
+
+class HoldsReleased(CallReply, frozen=True, kw_only=True):
+    """Answers `ReleaseHolds`."""
+
+    generation_id: GenerationId
+
+
+class AddCredits(Event, frozen=True, kw_only=True):
+    """Top up an account; `key` makes it idempotent: the same key again changes nothing."""
+
+    account_id: AccountId
+    amount_nano_usd: int
+    key: str
+
+
+class CreditsKept(CallReply, frozen=True, kw_only=True):
+    """Answers `AddCredits`; `repeated` says that the key had been used before, with this amount."""
+
+    account_id: AccountId
+    amount_nano_usd: int
+    credits_nano_usd: int
+    repeated: bool
+
+
+class QuerySpending(Event, frozen=True, kw_only=True):
+    """What was spent with one API key."""
+
+    account_id: AccountId
+    api_key_hash: ApiKeyHash
+
+
+class SpendingPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """Credits spent, and the list cost of BYOK use, in one period."""
+
+    credits_nano_usd: int
+    byok_list_cost_nano_usd: int
+
+
+class Spending(CallReply, frozen=True, kw_only=True):
+    """Answers `QuerySpending`, by UTC day, week from Monday, and month."""
+
+    total: SpendingPeriod
+    day: SpendingPeriod
+    week: SpendingPeriod
+    month: SpendingPeriod
+
+
+class FeeDeducted(Event, frozen=True, kw_only=True):
+    """A BYOK generation beyond the allotment: its fee was taken from credits."""
+
+    generation_id: GenerationId
+    account_id: AccountId
+    credential_id: CredentialId | None
+    model: str
+    list_cost_nano_usd: int
+    fee_percent: Decimal
+    fee_nano_usd: int
+    month: str
+    allotment_used: int
+    credits_nano_usd: int
+
+
+class FeeWaived(Event, frozen=True, kw_only=True):
+    """A BYOK generation within the allotment: `fee_nano_usd` is 0."""
+
+    generation_id: GenerationId
+    account_id: AccountId
+    credential_id: CredentialId | None
+    model: str
+    list_cost_nano_usd: int
+    fee_percent: Decimal
+    fee_nano_usd: int
+    month: str
+    allotment_used: int
+    credits_nano_usd: int
+
+
+class CreditsCharged(Event, frozen=True, kw_only=True):
+    """A generation on shared capacity was paid with credits.
+
+    `uncollected_nano_usd` is what credits did not cover, which only a hold that ran out allows.
+    """
+
+    generation_id: GenerationId
+    account_id: AccountId
+    credential_id: CredentialId | None = None
+    model: str
+    list_cost_nano_usd: int
+    charge_nano_usd: int
+    uncollected_nano_usd: int = 0
+    month: str
+    credits_nano_usd: int
+
+
+class CreditsAdded(Event, frozen=True, kw_only=True):
+    """An account was topped up."""
+
+    account_id: AccountId
+    amount_nano_usd: int
+    key: str
+    credits_nano_usd: int
+
+
+class ChargeReversed(Event, frozen=True, kw_only=True):
+    """A charge already posted was given back, because the answer ended with an error of ours."""
+
+    generation_id: GenerationId
+    account_id: AccountId
+    amount_nano_usd: int
+    waived: bool
+    month: str
+    credits_nano_usd: int
+
+
+class AccountBalance(StateEvent, frozen=True, kw_only=True):
+    """What an account may still spend. `credits_nano_usd` excludes what is held.
+
+    `allotment_used` counts posted and reserved requests of `month` (UTC). `policy_version` is that
+    of the `AccountChanged` that fee percent and allotment come from, 0 before the first.
+    """
+
+    account_id: AccountId
+    credits_nano_usd: int
+    held_nano_usd: int
+    month: str
+    allotment_used: int
+    free_requests: int
+    fee_percent: Decimal
+    policy_version: int
+
+
+class BillingHeartbeat(Heartbeat, frozen=True, kw_only=True):
+    """One billing process is at work; `lag_seconds` is the age of the oldest fact not yet posted."""
+
+    lag_seconds: float

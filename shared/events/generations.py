@@ -1,0 +1,78 @@
+"""Facts about generations that are over: what billing charges and anyone may count."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from shared.events.envelope import Event
+from shared.events.usage import Prices, Usage
+from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
+
+Tier = Literal["prioritized", "shared", "fallback"]
+"""Where in the plan an attempt stood: own keys first, shared capacity, own keys kept for last."""
+
+
+class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One call of one endpoint with one credential; `failure` is None when it succeeded."""
+
+    provider: str
+    endpoint: str
+    model: str
+    tier: Tier
+    credential_id: CredentialId | None = None
+    status: int | None = None
+    failure: str | None = None
+    latency_ms: int
+
+
+class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the winning attempt was promised before it began.
+
+    `waived` and `fee_percent` are for BYOK; `hold_id` is None when the allotment was so ample that
+    nobody had to ask.
+    """
+
+    hold_id: HoldId | None = None
+    waived: bool = False
+    fee_percent: Decimal | None = None
+
+
+class GenerationFinished(Event, frozen=True, kw_only=True):
+    """A run ended: completed, failed, or cancelled by the client. Acknowledged before the last frame.
+
+    `model`, `provider`, `endpoint`, `credential_id` and `prices` are of the attempt that answered and
+    None when none did; `credential_id` is None for shared capacity. `usage` is None when nothing
+    was delivered.
+    """
+
+    generation_id: GenerationId
+    run_id: RunId
+    account_id: AccountId
+    api_key_hash: ApiKeyHash
+    outcome: Literal["completed", "failed", "cancelled"]
+    is_byok: bool = False
+    model: str | None = None
+    provider: str | None = None
+    endpoint: str | None = None
+    credential_id: CredentialId | None = None
+    usage: Usage | None = None
+    prices: Prices | None = None
+    spend: Spend | None = None
+    attempts: tuple[AttemptReceipt, ...]
+    finish_reason: str | None = None
+    streamed: bool = False
+    started_at: datetime
+    finished_at: datetime
+
+
+class GenerationAbandoned(Event, frozen=True, kw_only=True):
+    """The ingress ended the answer with an error of ours: nothing of it may be charged.
+
+    It beats `GenerationFinished`, whichever billing sees first.
+    """
+
+    generation_id: GenerationId
+    account_id: AccountId
+    reason: str

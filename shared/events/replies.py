@@ -1,0 +1,135 @@
+"""The content of reply frames: a completion in OpenAI's terms, normalised, before any HTTP shape.
+
+These parts travel sealed, so they are no events and stand on no topic by themselves.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from shared.ids import CredentialId
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+"""OpenRouter's normalised reasons; the provider's own word is kept beside it."""
+
+
+class FunctionCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A function call, or a piece of one while streaming."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool call; `index` says to which call a streamed piece belongs."""
+
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: FunctionCall | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An assistant's message, or a delta of one. Absent and null are the same: left out."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    annotations: list[msgspec.Raw] | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One choice of a completion, whole or a delta.
+
+    `logprobs` is the provider's JSON as it is; written from a msgspec.Raw, read as plain values
+    (msgspec cannot read a Raw that may be null).
+    """
+
+    index: int = 0
+    message: Message
+    finish_reason: FinishReason | None = None
+    native_finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class ReplyUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the generation used and costs, as the client is told; amounts are nano-USD.
+
+    `prompt_tokens` includes cached and cache-write tokens, `completion_tokens` includes reasoning.
+    For BYOK `cost_nano_usd` is the fee and the list costs are filled; else it is the charge.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nano_usd: int
+    is_byok: bool
+    list_cost_nano_usd: int
+    list_prompt_cost_nano_usd: int
+    list_completion_cost_nano_usd: int
+    estimated: bool = False
+
+
+class AttemptSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt as the client may see it."""
+
+    provider: str
+    model: str
+    endpoint: str
+    status: int | None = None
+    credential_id: CredentialId | None = None
+    tier: str
+    failure: str | None = None
+
+
+class ReplyStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
+    """First part of a streamed reply: from here on nothing falls back."""
+
+    model: str
+    provider_name: str
+    created: int
+
+
+class ReplyDelta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
+    """A piece of a streamed reply."""
+
+    choices: list[Choice]
+
+
+class ReplyCompleted(
+    msgspec.Struct, frozen=True, kw_only=True, tag="completed", omit_defaults=True
+):
+    """The end of a reply: whole choices when it was not streamed, none when it was."""
+
+    model: str
+    provider_name: str
+    created: int
+    choices: list[Choice]
+    usage: ReplyUsage
+    attempts: tuple[AttemptSummary, ...]
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
+class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
+    """The end of a reply that failed. `status` is the HTTP status that the client should see.
+
+    `error_type` is one of OpenRouter's error types; `raw` is the provider's own message, cut and
+    redacted.
+    """
+
+    status: int
+    message: str
+    error_type: str
+    provider_name: str | None = None
+    provider_code: str | None = None
+    raw: str | None = None
+    retry_after_seconds: int | None = None
+    attempts: tuple[AttemptSummary, ...] = ()
+
+
+ReplyPart = ReplyStarted | ReplyDelta | ReplyCompleted | ReplyFailed

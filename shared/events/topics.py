@@ -1,0 +1,313 @@
+"""Every topic: what is on it, by what key, how long, who writes, who reads, and why it exists.
+
+Kafka is set up from this table, AsyncAPI is generated from it, tests hold the code to it. State
+topics have one partition: each reader reads all of it, and only then does a heartbeat prove that
+everything before it has been seen (docs/adr/0004).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from shared.events import (
+    accounts,
+    billing,
+    catalog,
+    completions,
+    credentials,
+    dead_letters,
+    generations,
+    routing,
+)
+from shared.events.envelope import Event, Refused
+
+Service = Literal["ingress", "key-vault", "dispatcher", "billing", "operations"]
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+_KIB = 1024
+_MIB = 1024 * _KIB
+SMALL_RECORD_BYTES_MAX = _MIB
+LARGE_RECORD_BYTES_MAX = 24 * _MIB
+"""A 20 MiB body, sealed, with its headers."""
+_SPREAD = 48
+"""Partitions of what is shared out among processes: the most processes of one service."""
+
+
+class Kind(StrEnum):
+    """How a topic is consumed; each is one class in shared/kafka."""
+
+    WORK = "work"
+    REPLIES = "replies"
+    BROADCAST = "broadcast"
+    FACT = "fact"
+    STATE = "state"
+    CALL = "call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One topic. `retention_ms` None means compacted."""
+
+    name: str
+    kind: Kind
+    key: str
+    events: tuple[type[Event], ...]
+    producers: tuple[Service, ...]
+    consumers: tuple[Service | Literal["anyone"], ...]
+    why: str
+    partitions: int = _SPREAD
+    record_bytes_max: int = SMALL_RECORD_BYTES_MAX
+    retention_ms: int | None = None
+
+    def configuration(self) -> dict[str, str]:
+        """The topic's settings in Kafka's words."""
+        common = {"max.message.bytes": str(self.record_bytes_max)}
+        if self.retention_ms is None:
+            return common | {
+                "cleanup.policy": "compact",
+                "max.compaction.lag.ms": str(_HOUR_MS),
+                "segment.ms": str(_HOUR_MS),
+                "min.cleanable.dirty.ratio": "0.1",
+                "delete.retention.ms": str(_DAY_MS),
+            }
+        return common | {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_ms),
+            # only closed segments are deleted, so a segment must close as often as it may stay
+            "segment.ms": str(min(self.retention_ms, _DAY_MS)),
+        }
+
+
+INFERENCE_REQUESTS = Topic(
+    name="inference.requests",
+    kind=Kind.WORK,
+    key="generation",
+    events=(completions.CompletionRequested,),
+    producers=("ingress",),
+    consumers=("dispatcher",),
+    why="completions to be carried out; sealed",
+    record_bytes_max=LARGE_RECORD_BYTES_MAX,
+    retention_ms=10 * _MINUTE_MS,
+)
+INGRESS_REPLIES = Topic(
+    name="ingress.replies",
+    kind=Kind.REPLIES,
+    key="generation or call; the partition is the ingress's ordinal",
+    events=(
+        completions.ReplyFrame,
+        completions.DispatcherAlive,
+        credentials.CredentialKept,
+        credentials.CredentialForgotten,
+        credentials.CredentialsListed,
+        billing.Spending,
+        Refused,
+    ),
+    producers=("dispatcher", "key-vault", "billing"),
+    consumers=("ingress",),
+    why="answers on their way back to the ingress whose client waits; frames are sealed",
+    record_bytes_max=LARGE_RECORD_BYTES_MAX,
+    retention_ms=10 * _MINUTE_MS,
+)
+INFERENCE_CANCELLATIONS = Topic(
+    name="inference.cancellations",
+    kind=Kind.BROADCAST,
+    key="generation or ingress",
+    events=(completions.GenerationCancelled, completions.IngressAlive),
+    producers=("ingress",),
+    consumers=("dispatcher", "ingress"),
+    why="stop what nobody waits for; which ingresses live",
+    partitions=1,
+    retention_ms=10 * _MINUTE_MS,
+)
+INFERENCE_GENERATIONS = Topic(
+    name="inference.generations",
+    kind=Kind.FACT,
+    key="account",
+    events=(generations.GenerationFinished, generations.GenerationAbandoned),
+    producers=("dispatcher", "ingress"),
+    consumers=("billing", "anyone"),
+    why="what is charged: usage, receipt of every attempt, prices, whose credential",
+    retention_ms=35 * _DAY_MS,
+)
+ROUTING_FALLBACKS = Topic(
+    name="routing.fallbacks",
+    kind=Kind.FACT,
+    key="account",
+    events=(routing.FallbackDecided,),
+    producers=("dispatcher",),
+    consumers=("anyone",),
+    why="every time a request moved on to its next attempt, and why",
+    retention_ms=35 * _DAY_MS,
+)
+ROUTING_HEALTH = Topic(
+    name="routing.health",
+    kind=Kind.BROADCAST,
+    key="credential",
+    events=(routing.HealthChanged,),
+    producers=("dispatcher",),
+    consumers=("dispatcher",),
+    why="a key that cools down at one dispatcher cools down at all of them",
+    partitions=1,
+    retention_ms=30 * _MINUTE_MS,
+)
+ACCOUNTS_STATE = Topic(
+    name="accounts.state",
+    kind=Kind.STATE,
+    key="account",
+    events=(accounts.AccountChanged,),
+    producers=("ingress", "operations"),
+    consumers=("ingress", "billing"),
+    why="routing and fee policy of each account",
+    partitions=1,
+)
+API_KEYS_STATE = Topic(
+    name="api-keys.state",
+    kind=Kind.STATE,
+    key="API key hash",
+    events=(accounts.ApiKeyChanged,),
+    producers=("ingress", "operations"),
+    consumers=("ingress",),
+    why="caches of API keys forget what changed",
+    partitions=1,
+)
+CREDENTIALS_COMMANDS = Topic(
+    name="credentials.commands",
+    kind=Kind.CALL,
+    key="account",
+    events=(
+        credentials.AddCredential,
+        credentials.ChangeCredential,
+        credentials.DeleteCredential,
+        credentials.GetCredential,
+        credentials.ListCredentials,
+    ),
+    producers=("ingress", "operations"),
+    consumers=("key-vault",),
+    why="what accounts do with their credentials",
+    partitions=12,
+    retention_ms=10 * _MINUTE_MS,
+)
+CREDENTIALS_STATE = Topic(
+    name="credentials.state",
+    kind=Kind.STATE,
+    key="account/credential",
+    events=(
+        credentials.CredentialChanged,
+        credentials.CredentialRemoved,
+        credentials.CredentialsHeartbeat,
+    ),
+    producers=("key-vault",),
+    consumers=("dispatcher",),
+    why="what dispatchers plan with, secrets as ciphertext",
+    partitions=1,
+)
+BILLING_COMMANDS = Topic(
+    name="billing.commands",
+    kind=Kind.CALL,
+    key="account",
+    events=(
+        billing.AuthorizeSpend,
+        billing.ReleaseHolds,
+        billing.AddCredits,
+        billing.QuerySpending,
+    ),
+    producers=("ingress", "dispatcher", "operations"),
+    consumers=("billing",),
+    why="may this attempt begin; top-ups; questions",
+    retention_ms=10 * _MINUTE_MS,
+)
+DISPATCHER_REPLIES = Topic(
+    name="dispatcher.replies",
+    kind=Kind.REPLIES,
+    key="call; the partition is the dispatcher's ordinal",
+    events=(billing.SpendAuthorized, billing.SpendRefused, billing.HoldsReleased, Refused),
+    producers=("billing",),
+    consumers=("dispatcher",),
+    why="billing's answers to dispatchers",
+    retention_ms=10 * _MINUTE_MS,
+)
+OPERATIONS_REPLIES = Topic(
+    name="operations.replies",
+    kind=Kind.REPLIES,
+    key="call",
+    events=(
+        billing.CreditsKept,
+        credentials.CredentialKept,
+        credentials.CredentialsListed,
+        Refused,
+    ),
+    producers=("billing", "key-vault"),
+    consumers=("operations",),
+    why="answers to operators' commands",
+    partitions=1,
+    retention_ms=10 * _MINUTE_MS,
+)
+BILLING_FEES = Topic(
+    name="billing.fees",
+    kind=Kind.FACT,
+    key="account",
+    events=(
+        billing.FeeDeducted,
+        billing.FeeWaived,
+        billing.CreditsCharged,
+        billing.CreditsAdded,
+        billing.ChargeReversed,
+    ),
+    producers=("billing",),
+    consumers=("anyone",),
+    why="every movement of credits, with the numbers that made it",
+    retention_ms=35 * _DAY_MS,
+)
+BILLING_ACCOUNTS = Topic(
+    name="billing.accounts",
+    kind=Kind.STATE,
+    key="account",
+    events=(billing.AccountBalance, billing.BillingHeartbeat),
+    producers=("billing",),
+    consumers=("ingress", "dispatcher", "operations"),
+    why="what an account may still spend",
+    partitions=1,
+)
+CATALOG_MODELS = Topic(
+    name="catalog.models",
+    kind=Kind.STATE,
+    key="model slug",
+    events=(catalog.ModelListed,),
+    producers=("operations",),
+    consumers=("ingress", "dispatcher"),
+    why="models, endpoints, prices, limits",
+    partitions=1,
+)
+DEAD_LETTERS = Topic(
+    name="dead-letters",
+    kind=Kind.FACT,
+    key="the record's own key",
+    events=(dead_letters.DeadLettered,),
+    producers=("ingress", "key-vault", "dispatcher", "billing"),
+    consumers=("operations",),
+    why="records that could not be understood, for an operator to look at",
+    partitions=1,
+    retention_ms=35 * _DAY_MS,
+)
+
+TOPICS: tuple[Topic, ...] = (
+    INFERENCE_REQUESTS,
+    INGRESS_REPLIES,
+    INFERENCE_CANCELLATIONS,
+    INFERENCE_GENERATIONS,
+    ROUTING_FALLBACKS,
+    ROUTING_HEALTH,
+    ACCOUNTS_STATE,
+    API_KEYS_STATE,
+    CREDENTIALS_COMMANDS,
+    CREDENTIALS_STATE,
+    BILLING_COMMANDS,
+    DISPATCHER_REPLIES,
+    OPERATIONS_REPLIES,
+    BILLING_FEES,
+    BILLING_ACCOUNTS,
+    CATALOG_MODELS,
+    DEAD_LETTERS,
+)

@@ -1,0 +1,202 @@
+"""Request and reply over topics.
+
+Rules: the caller owns the reply partition it names and reads it without a group; every call has a
+deadline, which travels along, and a command that is late is dropped unread. A reply that nobody
+waits for is ignored. The server's handler is idempotent: a command may come twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from shared.clock import Clock
+from shared.errors import PoisonRecord, Unavailable
+from shared.events import codec
+from shared.events.envelope import CallReply, Event
+from shared.events.topics import SMALL_RECORD_BYTES_MAX, TOPICS, Topic
+from shared.kafka.config import KafkaConfig
+from shared.kafka.consuming import POLL_SECONDS_MAX, commit_quietly, decode_record, open_consumer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.producer import EventProducer
+from shared.kafka.record import Record
+
+CALLS_WAITING_MAX: Final = 10_000
+_BATCH_CALLS_MAX: Final = 200
+_RETRY_SECONDS: Final = 0.25
+_by_name: Final = {topic.name: topic for topic in TOPICS}
+
+
+class Calls:
+    """The caller's side: one per process and reply partition."""
+
+    def __init__(
+        self,
+        producer: EventProducer,
+        *,
+        reply_topic: Topic,
+        reply_partition: int,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        """Feed `on_record` from the reader of that partition."""
+        self._producer = producer
+        self._address = (
+            ("reply_topic", reply_topic.name.encode()),
+            ("reply_partition", str(reply_partition).encode()),
+        )
+        self._clock = clock
+        self._new_id = new_id
+        self._waiting: dict[str, asyncio.Future[CallReply]] = {}
+
+    async def call(
+        self, topic: Topic, command: Event, *, key: str, callee: str, deadline_seconds: float
+    ) -> CallReply:
+        """Ask, and wait for the answer; Unavailable(callee) when none comes in time.
+
+        Whether the command was carried out is then unknown.
+        """
+        if len(self._waiting) >= CALLS_WAITING_MAX:
+            raise Unavailable(callee, "too many calls are waiting")
+        call_id = self._new_id()
+        expires_at = self._clock.now() + timedelta(seconds=deadline_seconds)
+        answer: asyncio.Future[CallReply] = asyncio.get_running_loop().create_future()
+        self._waiting[call_id] = answer
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                await self._producer.emit(
+                    topic,
+                    command,
+                    key=key,
+                    event_id=call_id,
+                    extra_headers=(
+                        *self._address,
+                        ("expires_at", expires_at.isoformat().encode()),
+                    ),
+                )
+                return await answer
+        except TimeoutError:
+            raise Unavailable(callee, "did not answer in time") from None
+        finally:
+            del self._waiting[call_id]
+
+    def on_record(self, received: codec.Received) -> bool:
+        """Take a reply in; False when the record is none."""
+        if not isinstance(received.event, CallReply):
+            return False
+        answer = self._waiting.get(received.headers.get("ce_correlationid", b"").decode())
+        if answer is not None and not answer.done():
+            answer.set_result(received.event)
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedCall:
+    """One command with what is needed to answer it. `call_id` is the event's id."""
+
+    command: Event
+    call_id: str
+    source: str
+    expires_at: datetime
+    reply_topic: Topic
+    reply_partition: int
+
+
+Handle = Callable[[Sequence[ReceivedCall]], Awaitable[Sequence[CallReply]]]
+
+
+class CallServer:
+    """One member of a group that answers commands, many at a time."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        *,
+        group: str,
+        topic: Topic,
+        handle: Handle,
+        producer: EventProducer,
+        dead_letters: DeadLetters,
+        clock: Clock,
+    ) -> None:
+        """`handle` answers each call of a batch, in the batch's order."""
+        self._config = config
+        self._group = group
+        self._topic = topic
+        self._handle = handle
+        self._producer = producer
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._problem: str | None = "has not joined its group"
+
+    def problem(self) -> str | None:
+        """Why commands are not being answered, or None."""
+        return self._problem
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Answer until `stop`; the batch at hand is answered first."""
+        async with open_consumer(
+            self._config,
+            self._topic.name,
+            group=self._group,
+            partition_bytes_max=SMALL_RECORD_BYTES_MAX,
+        ) as consumer:
+            self._problem = None
+            while not stop.is_set():
+                batch = await consumer.getmany(
+                    timeout_ms=int(POLL_SECONDS_MAX * 1000), max_records=_BATCH_CALLS_MAX
+                )
+                if not batch:
+                    continue
+                await self._answer([record for run in batch.values() for record in run])
+                await commit_quietly(consumer, {tp: r[-1].offset + 1 for tp, r in batch.items()})
+
+    async def _answer(self, records: Sequence[Any]) -> None:
+        calls: list[ReceivedCall] = []
+        for record in records:
+            try:
+                calls.append(_as_call(decode_record(record)))
+                self._dead_letters.readable()
+            except PoisonRecord as error:
+                await self._dead_letters.put(record, error.reason)
+        while True:
+            now = self._clock.now()
+            calls = [call for call in calls if call.expires_at > now]
+            if not calls:
+                return
+            try:
+                answers = await self._handle(calls)
+                await self._producer.send_many(
+                    [self._reply(call, answer) for call, answer in zip(calls, answers, strict=True)]
+                )
+            except Unavailable as error:
+                # the callers still wait: try again until their deadlines
+                self._problem = str(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._problem = None
+                return
+
+    def _reply(self, call: ReceivedCall, answer: CallReply) -> Record:
+        return self._producer.record(
+            call.reply_topic,
+            answer,
+            key=call.call_id,
+            partition=call.reply_partition,
+            extra_headers=(("ce_correlationid", call.call_id.encode()),),
+        )
+
+
+def _as_call(received: codec.Received) -> ReceivedCall:
+    try:
+        return ReceivedCall(
+            command=received.event,
+            call_id=received.envelope.id,
+            source=received.envelope.source,
+            expires_at=datetime.fromisoformat(received.headers["expires_at"].decode()),
+            reply_topic=_by_name[received.headers["reply_topic"].decode()],
+            reply_partition=int(received.headers["reply_partition"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise PoisonRecord("no reply address or expiry") from error

@@ -1,0 +1,91 @@
+"""What all ways to consume share: the client's settings, and reading a record."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from shared.errors import Unavailable
+from shared.events import codec
+from shared.events.topics import LARGE_RECORD_BYTES_MAX
+from shared.kafka.config import KafkaConfig
+
+POLL_SECONDS_MAX: Final = 0.5
+_START_SECONDS_MAX: Final = 30.0
+_STOP_SECONDS_MAX: Final = 8.0
+_COMMIT_SECONDS_MAX: Final = 5.0
+_SESSION_TIMEOUT_MS: Final = 6_000
+"""How long a killed member's partitions stand still (design.md section 8)."""
+_HEARTBEAT_MS: Final = 1_500
+_FETCH_BYTES_MAX: Final = 32 * 1024 * 1024
+
+
+@asynccontextmanager
+async def open_consumer(
+    config: KafkaConfig,
+    *topics: str,
+    group: str | None = None,
+    start: str = "earliest",
+    partition_bytes_max: int = LARGE_RECORD_BYTES_MAX,
+) -> AsyncGenerator[AIOKafkaConsumer]:
+    """A started consumer that never commits by itself, stopped (and out of its group) at the end."""
+    consumer = AIOKafkaConsumer(
+        *topics,
+        bootstrap_servers=config.bootstrap_servers,
+        group_id=group,
+        auto_offset_reset=start,
+        enable_auto_commit=False,
+        session_timeout_ms=_SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=_HEARTBEAT_MS,
+        fetch_max_bytes=_FETCH_BYTES_MAX,
+        max_partition_fetch_bytes=partition_bytes_max,
+        fetch_max_wait_ms=int(POLL_SECONDS_MAX * 1000),
+    )
+    try:
+        try:
+            async with asyncio.timeout(_START_SECONDS_MAX):
+                await consumer.start()
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+        yield consumer
+    finally:
+        await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(_STOP_SECONDS_MAX):
+            await consumer.stop()
+    except (KafkaError, TimeoutError):
+        return
+
+
+def decode_record(record: Any) -> codec.Received:
+    """Read a ConsumerRecord; raises PoisonRecord."""
+    return codec.decode(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
+
+
+async def commit_quietly(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+    """Commit after the effect; a commit that fails only means the records come again.
+
+    Handlers are idempotent, so a partition that meanwhile moved to another member, or a broker that
+    is away, costs a repetition and nothing else.
+    """
+    try:
+        async with asyncio.timeout(_COMMIT_SECONDS_MAX):
+            await consumer.commit(offsets)
+    except (CommitFailedError, IllegalStateError, TimeoutError):
+        return
+    except KafkaError as error:
+        if not error.retriable:
+            raise

@@ -1,0 +1,122 @@
+"""Consuming facts: a batch, one transaction, then the offsets. Nothing is skipped.
+
+Rules: the handler puts the effects of a batch, with its inbox rows, into one transaction, because a
+crash before the commit brings the same batch again. Unavailable means the same batch again, later.
+Poison goes to the dead letters and the rest goes on, until the brake. Everything else ends the
+process before the offset is committed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from shared.clock import Clock
+from shared.errors import PoisonRecord, Unavailable
+from shared.events.codec import Received
+from shared.events.topics import SMALL_RECORD_BYTES_MAX, Topic
+from shared.kafka.config import KafkaConfig
+from shared.kafka.consuming import POLL_SECONDS_MAX, commit_quietly, decode_record, open_consumer
+from shared.kafka.dead_letters import DeadLetters
+
+BATCH_RECORDS_MAX: Final = 500
+_RETRY_SECONDS_MAX: Final = 5.0
+_RETRY_SECONDS_MIN: Final = 0.1
+
+Handle = Callable[[Sequence[Received]], Awaitable[None]]
+
+
+class FactsConsumer:
+    """One member of a group that turns facts into effects."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        *,
+        group: str,
+        topics: Sequence[Topic],
+        handle: Handle,
+        dead_letters: DeadLetters,
+        clock: Clock,
+    ) -> None:
+        """`handle` takes up to 500 records of all topics, in order within each partition."""
+        self._config = config
+        self._group = group
+        self._topics = [topic.name for topic in topics]
+        self._handle = handle
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._problem: str | None = "has not joined its group"
+        self._oldest_unhandled: float | None = None
+        self._retry_seconds = _RETRY_SECONDS_MIN
+
+    def problem(self) -> str | None:
+        """Why facts are not being handled, or None."""
+        return self._problem
+
+    def lag_seconds(self) -> float:
+        """How long the batch at hand has waited for its effects."""
+        since = self._oldest_unhandled
+        return 0.0 if since is None else self._clock.now().timestamp() - since
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Handle facts until `stop`; the batch at hand is finished first."""
+        async with open_consumer(
+            self._config,
+            *self._topics,
+            group=self._group,
+            partition_bytes_max=SMALL_RECORD_BYTES_MAX,
+        ) as consumer:
+            self._problem = None
+            while not stop.is_set():
+                batch = await consumer.getmany(
+                    timeout_ms=int(POLL_SECONDS_MAX * 1000), max_records=BATCH_RECORDS_MAX
+                )
+                if batch:
+                    await self._take(consumer, batch)
+
+    async def _take(
+        self, consumer: AIOKafkaConsumer, batch: dict[TopicPartition, list[Any]]
+    ) -> None:
+        records = [record for run in batch.values() for record in run]
+        self._oldest_unhandled = min(record.timestamp for record in records) / 1000
+        try:
+            await self._effect(records)
+        except Unavailable as error:
+            self._problem = str(error)
+            await self._again_later(consumer, batch)
+            return
+        self._problem = None
+        self._retry_seconds = _RETRY_SECONDS_MIN
+        self._oldest_unhandled = None
+        await commit_quietly(consumer, {tp: run[-1].offset + 1 for tp, run in batch.items()})
+
+    async def _effect(self, records: Sequence[Any]) -> None:
+        readable: list[tuple[Any, Received]] = []
+        for record in records:
+            try:
+                readable.append((record, decode_record(record)))
+                self._dead_letters.readable()
+            except PoisonRecord as error:
+                await self._dead_letters.put(record, error.reason)
+        if not readable:
+            return
+        try:
+            await self._handle([received for _, received in readable])
+        except PoisonRecord as error:
+            if len(readable) == 1:
+                await self._dead_letters.put(readable[0][0], error.reason)
+                return
+            # somebody in the batch is poison; alone each shows whether it is the one
+            for record, _ in readable:
+                await self._effect([record])
+
+    async def _again_later(
+        self, consumer: AIOKafkaConsumer, batch: dict[TopicPartition, list[Any]]
+    ) -> None:
+        for tp, run in batch.items():
+            if tp in consumer.assignment():
+                consumer.seek(tp, run[0].offset)
+        await asyncio.sleep(self._retry_seconds)
+        self._retry_seconds = min(self._retry_seconds * 2, _RETRY_SECONDS_MAX)

@@ -1,0 +1,227 @@
+"""Producing: idempotent, acknowledged by all replicas, and never without a deadline.
+
+Large records go through a producer of their own, so that frames never queue behind them. What is
+not yet acknowledged is capped: an idempotent producer keeps its batches for ever while the broker
+is away, and a send that we gave up on may still arrive (consumers dedupe, requests carry
+`start_by`).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
+    UnknownProducerId,
+)
+
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.events import codec
+from shared.events.envelope import Event
+from shared.events.topics import LARGE_RECORD_BYTES_MAX, Topic
+from shared.ids import InstanceId
+from shared.kafka.config import KafkaConfig
+from shared.kafka.record import Record
+
+ACKNOWLEDGE_SECONDS_MAX: Final = 5.0
+UNACKNOWLEDGED_BYTES_MAX: Final = 128 * 1024 * 1024
+_LARGE_FROM_BYTES: Final = 256 * 1024
+_STOP_SECONDS_MAX: Final = 5.0
+_BATCH_BYTES_MAX: Final = 256 * 1024
+_DEAD = (OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId)
+"""After these an idempotent producer never sends again and must be made anew."""
+
+
+class EventProducer:
+    """Sends events of one instance."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        *,
+        source: InstanceId,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        """Describe the producer; `open_producer` starts it."""
+        self._bootstrap_servers = config.bootstrap_servers
+        self._source = source
+        self._clock = clock
+        self._new_id = new_id
+        self._small: AIOKafkaProducer | None = None
+        self._large: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._unacknowledged_bytes = 0
+
+    def record(
+        self,
+        topic: Topic,
+        event: Event,
+        *,
+        key: str,
+        content: bytes | None = None,
+        partition: int | None = None,
+        event_id: str | None = None,
+        extra_headers: codec.Headers = (),
+    ) -> Record:
+        """Make an event's record, from this instance and now."""
+        return codec.encode(
+            topic,
+            event,
+            key=key,
+            event_id=self._new_id() if event_id is None else event_id,
+            source=self._source,
+            time=self._clock.now(),
+            content=content,
+            partition=partition,
+            extra_headers=extra_headers,
+        )
+
+    async def emit(
+        self,
+        topic: Topic,
+        event: Event,
+        *,
+        key: str,
+        content: bytes | None = None,
+        partition: int | None = None,
+        event_id: str | None = None,
+        extra_headers: codec.Headers = (),
+    ) -> None:
+        """Send an event and wait until it is durable; Unavailable("kafka") after 5 s."""
+        await self.send(
+            self.record(
+                topic,
+                event,
+                key=key,
+                content=content,
+                partition=partition,
+                event_id=event_id,
+                extra_headers=extra_headers,
+            )
+        )
+
+    async def send(self, record: Record) -> None:
+        """Send one record and wait until it is durable; Unavailable("kafka") after 5 s."""
+        await self.send_many((record,))
+
+    async def send_many(self, records: Sequence[Record]) -> None:
+        """Send records, in order within a partition, and wait until all are durable.
+
+        After Unavailable any of them may or may not arrive.
+        """
+        size = sum(len(record.value or b"") for record in records)
+        if self._unacknowledged_bytes + size > UNACKNOWLEDGED_BYTES_MAX:
+            raise Unavailable("kafka", "too much is waiting to be acknowledged")
+        self._unacknowledged_bytes += size
+        waiting: list[asyncio.Future[object]] = []
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_SECONDS_MAX):
+                for record in records:
+                    waiting.append(await self._begin(record))  # noqa: PERF401 - kept if one fails
+                for acknowledged in waiting:
+                    await acknowledged
+        except TimeoutError:
+            raise Unavailable("kafka", "not acknowledged in time") from None
+        except _DEAD as error:
+            await self._discard_dead()
+            raise Unavailable("kafka", type(error).__name__) from error
+        except KafkaError as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+        finally:
+            self._unacknowledged_bytes -= size
+            for future in waiting:
+                if not future.done():
+                    future.add_done_callback(_observe)
+
+    async def _begin(self, record: Record) -> "asyncio.Future[object]":
+        large = record.value is not None and len(record.value) > _LARGE_FROM_BYTES
+        producer = self._large if large else self._small
+        if producer is None:
+            producer = await self._open(large=large)
+        future: asyncio.Future[object] = await producer.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+        return future
+
+    async def _open(self, *, large: bool) -> AIOKafkaProducer:
+        async with self._starting:
+            known = self._large if large else self._small
+            if known is not None:
+                return known
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=0,
+                max_batch_size=_BATCH_BYTES_MAX,
+                max_request_size=LARGE_RECORD_BYTES_MAX,
+                request_timeout_ms=int(ACKNOWLEDGE_SECONDS_MAX * 1000),
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                await _stop(producer)
+                raise
+            if large:
+                self._large = producer
+            else:
+                self._small = producer
+            return producer
+
+    async def _discard_dead(self) -> None:
+        small, large = self._small, self._large
+        self._small = self._large = None
+        for producer in (small, large):
+            if producer is not None:
+                await _stop(producer)
+
+    async def start(self) -> None:
+        """Connect; raises Unavailable("kafka") when no broker answers in time."""
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_SECONDS_MAX * 4):
+                await self._open(large=False)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+
+    async def stop(self) -> None:
+        """Flush with a deadline and disconnect."""
+        await self._discard_dead()
+
+
+def _observe(future: "asyncio.Future[object]") -> None:
+    # nobody waits for it any more: look at its error, or asyncio reports it as never retrieved
+    if not future.cancelled():
+        future.exception()
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    # with the broker away aiokafka's own stop() waits for ever (aiokafka#1101)
+    try:
+        async with asyncio.timeout(_STOP_SECONDS_MAX):
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        return
+
+
+@asynccontextmanager
+async def open_producer(
+    config: KafkaConfig, *, source: InstanceId, clock: Clock, new_id: Callable[[], str]
+) -> AsyncGenerator[EventProducer]:
+    """A started producer, stopped at the end."""
+    producer = EventProducer(config, source=source, clock=clock, new_id=new_id)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()

@@ -1,0 +1,65 @@
+"""What every test may use. Servers are real: one infrastructure a session, started here.
+
+A test that asks for `infrastructure` and cannot have it fails; nothing is skipped.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from deploy.local.options import Options
+from deploy.local.stack import Stack, Stage
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_call_on_the_loop() -> Iterator[None]:
+    """A blocking call inside a running loop fails the test that made it."""
+    with blockbuster_ctx(["services", "shared"]) as blockbuster:
+        _allow(blockbuster)
+        yield
+
+
+def _allow(blockbuster: BlockBuster) -> None:
+    # reading /proc does not wait for a device
+    for name in ("io.BufferedReader.read", "io.TextIOWrapper.read", "os.stat"):
+        blockbuster.functions[name].can_block_in("shared/telemetry/metrics.py", {"collect"})
+
+
+@dataclass(frozen=True, slots=True)
+class Infrastructure:
+    """Kafka with all topics, OpenBao with its roles, PostgreSQL with its users; no services."""
+
+    stack: Stack
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers."""
+        return str(self.stack.manifest["kafka"])
+
+    @property
+    def vault(self) -> str:
+        """The address of OpenBao."""
+        return str(self.stack.manifest["vault"])
+
+    def postgres_url(self, service: str) -> str:
+        """The URL of a service's own database user."""
+        return str(self.stack.manifest["postgres"][service])
+
+    def environment(self, service: str) -> Mapping[str, str]:
+        """What a process of the service would be told."""
+        return self.stack.service_environment(service)
+
+
+@pytest.fixture(scope="session")
+def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrastructure]:
+    """Real servers for the whole session, on free ports, beside any other stack."""
+    root: Path = tmp_path_factory.mktemp("infrastructure")
+    stack = Stack(Options(root=root))
+    stack.up(until=Stage.TOPICS)
+    try:
+        yield Infrastructure(stack)
+    finally:
+        stack.clean()

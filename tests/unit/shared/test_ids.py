@@ -1,0 +1,41 @@
+"""Ids tell their time and never show a key."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.ids import (
+    GenerationId,
+    hash_api_key,
+    month_of,
+    new_generation_id,
+    new_instance_id,
+    started_at,
+)
+
+
+def test_a_generation_tells_when_it_began() -> None:
+    made = started_at(new_generation_id())
+
+    assert abs(made - datetime.now(UTC)) < timedelta(seconds=5)  # noqa: TID251 - the real clock
+
+
+def test_the_month_is_that_of_utc() -> None:
+    assert month_of(datetime.fromisoformat("2026-02-01T00:30:00+01:00")) == "2026-01"
+
+
+@pytest.mark.parametrize("text", ["", "gen-", "gen-x", "abc", "gen-" + "0" * 36])
+def test_what_is_no_generation_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        started_at(GenerationId(text))
+
+
+def test_a_later_start_of_the_same_process_sorts_later() -> None:
+    assert new_instance_id("ingress", 0) < new_instance_id("ingress", 0)
+
+
+def test_a_key_is_kept_as_its_sha256_even_when_it_is_nonsense() -> None:
+    assert len(hash_api_key("\ud800")) == 64
+    assert hash_api_key("abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
