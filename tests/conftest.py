@@ -3,15 +3,19 @@
 A test that asks for `infrastructure` and cannot have it fails; nothing is skipped.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
+from tests.support.product import Product
+
+_REQUEST_SECONDS_MAX = 60
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +30,11 @@ def _allow(blockbuster: BlockBuster) -> None:
     # reading /proc does not wait for a device
     for name in ("io.BufferedReader.read", "io.TextIOWrapper.read", "os.stat"):
         blockbuster.functions[name].can_block_in("shared/telemetry/metrics.py", {"collect"})
+    # asyncpg looks for the user's certificates and password file when it connects
+    for name in ("os.path.abspath", "os.stat"):
+        blockbuster.functions[name].can_block_in(
+            "asyncpg/connect_utils.py", {"_parse_connect_dsn_and_args"}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +72,22 @@ def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrast
         yield Infrastructure(stack)
     finally:
         stack.clean()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole product with the provider simulator, once for all tests that use it as users do."""
+    stack = Stack(Options(root=tmp_path_factory.mktemp("stack")))
+    stack.up()
+    try:
+        yield stack
+    finally:
+        stack.clean()
+
+
+@pytest.fixture
+async def product(stack: Stack) -> AsyncIterator[Product]:
+    """The product with a client of its own."""
+    timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS_MAX)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield Product(stack, session)

@@ -141,7 +141,7 @@ def decode(
 
 
 def _without_values(message: str) -> str:
-    """msgspec's message, or only its path where it would quote the value."""
+    """The message of msgspec, or only its path where it would quote the value."""
     if message.startswith(("Expected `", "Object missing required field")):
         return message
     return "wrong value" + message[message.rfind(" - at ") :] if " - at " in message else "wrong"

@@ -1,0 +1,1 @@
+"""What runs the system: the local stack, containers, Vault policies, the catalog."""

@@ -1,0 +1,1 @@
+"""The catalog of models: one YAML file a model, checked, and published to `catalog.models`."""

@@ -1,0 +1,161 @@
+"""Reading a folder of models. Everything that is wrong is reported at once, with file and path.
+
+The form of a file is written down in `model.schema.json`; tests hold this reader and the schema to
+each other, so that running needs no JSON Schema library.
+"""
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from deploy.catalog.fields import Fields, Problem
+from shared.events.catalog import Capabilities, CatalogEndpoint, ModelListed
+from shared.events.usage import Prices
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._:-]*")
+_PROVIDER = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9-]+)?")
+
+
+class CatalogProblems(Exception):  # noqa: N818 - it carries several
+    """The folder cannot be used; `problems` says why, in order of the files."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Keep the problems."""
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    name: str
+    model: ModelListed
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that does not let the second of two equal keys win in silence."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands here twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_folder(folder: Path, *, version: int) -> list[ModelListed]:
+    """The models of all `*.yaml` files below a folder, by slug, each as an event of this version.
+
+    Raises CatalogProblems with everything that is wrong in any of them.
+    """
+    problems: list[Problem] = []
+    paths = sorted(folder.rglob("*.yaml"))
+    if not paths:
+        message = "has no *.yaml file" if folder.is_dir() else "is not a folder"
+        raise CatalogProblems([Problem(file=str(folder), path="", message=message)])
+    files = [_file(path, folder, version, problems) for path in paths]
+    owners: dict[str, str] = {}
+    for file in files:
+        slug = file.model.slug
+        if slug and owners.setdefault(slug, file.name) != file.name:
+            message = f"{slug!r} is already listed by {owners[slug]}"
+            problems.append(Problem(file=file.name, path="slug", message=message))
+    if problems:
+        raise CatalogProblems(sorted(problems, key=lambda problem: problem.file))
+    return sorted((file.model for file in files), key=lambda model: model.slug)
+
+
+def _file(path: Path, folder: Path, version: int, problems: list[Problem]) -> _File:
+    name = path.relative_to(folder).as_posix()
+    content: Any = None
+    try:
+        # The loader is a SafeLoader, which builds nothing but plain values.
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as problem:
+        message = " ".join(str(problem).split())
+        problems.append(Problem(file=name, path="", message=f"cannot be read: {message}"))
+        problems = []
+    if not isinstance(content, dict):
+        problems.append(Problem(file=name, path="", message="must be a mapping of fields"))
+        content, problems = {}, []
+    fields = Fields(content, file=name, path="", problems=problems)
+    return _File(name=name, model=_model(fields, version))
+
+
+def _model(fields: Fields, version: int) -> ModelListed:
+    model = ModelListed(
+        version=version,
+        slug=fields.text("slug", pattern=_SLUG, example="author/model"),
+        name=fields.text("name"),
+        created=fields.unix_seconds("created"),
+        description=fields.text("description"),
+        context_length_tokens=fields.tokens("context_length_tokens"),
+        output_tokens_max=_output_tokens_max(fields),
+        capabilities=_capabilities(fields.part("capabilities")),
+        endpoints=_endpoints(fields),
+    )
+    fields.finish()
+    return model
+
+
+def _output_tokens_max(fields: Fields) -> int:
+    tokens = fields.tokens("output_tokens_max")
+    if tokens > fields.tokens_or_most("context_length_tokens"):
+        fields.note("output_tokens_max", "must not be above context_length_tokens")
+    return tokens
+
+
+def _capabilities(fields: Fields) -> Capabilities:
+    capabilities = Capabilities(
+        input_modalities=fields.texts("input_modalities"),
+        output_modalities=fields.texts("output_modalities"),
+        tokenizer=fields.text("tokenizer"),
+        supported_parameters=fields.texts("supported_parameters"),
+    )
+    fields.finish()
+    return capabilities
+
+
+def _endpoints(fields: Fields) -> list[CatalogEndpoint]:
+    endpoints: list[CatalogEndpoint] = []
+    for part in fields.parts("endpoints"):
+        endpoint = _endpoint(part)
+        if any((e.provider, e.model) == (endpoint.provider, endpoint.model) for e in endpoints):
+            part.note("model", f"{endpoint.model!r} at {endpoint.provider!r} is listed twice")
+        endpoints.append(endpoint)
+    return endpoints
+
+
+def _endpoint(fields: Fields) -> CatalogEndpoint:
+    endpoint = CatalogEndpoint(
+        provider=fields.text("provider", pattern=_PROVIDER, example="google-vertex"),
+        provider_name=fields.text("provider_name"),
+        model=fields.text("model"),
+        prices=_prices(fields.part("prices")),
+        context_length_tokens=fields.tokens("context_length_tokens"),
+        output_tokens_max=_output_tokens_max(fields),
+        byok_only=fields.boolean("byok_only"),
+    )
+    fields.finish()
+    return endpoint
+
+
+def _prices(fields: Fields) -> Prices:
+    prices = Prices(
+        prompt=fields.price("prompt"),
+        completion=fields.price("completion"),
+        input_cache_read=fields.optional_price("input_cache_read"),
+        input_cache_write=fields.optional_price("input_cache_write"),
+        request=fields.optional_price("request") or 0,
+    )
+    fields.finish()
+    return prices

@@ -1,0 +1,78 @@
+"""What a benchmark run saw, for the terminal and as JSON."""
+
+import json
+import platform
+import statistics
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Medians of both sides, and the ratio of each round (product over bare hops)."""
+
+    kind: str
+    connections: int
+    bare: dict[str, Any]
+    product: dict[str, Any]
+    ratios: list[float]
+
+
+@dataclass(slots=True)
+class Report:
+    """Collected while the benchmark runs; `write` prints it and keeps it below `folder`."""
+
+    folder: Path
+    comparisons: list[Comparison] = field(default_factory=list)
+    rss: dict[str, float] = field(default_factory=dict)
+    lag_seconds: float = 0.0
+
+    def progress(self, text: str) -> None:
+        """Say what is being measured now."""
+        sys.stdout.write(f"bench: {text}\n")
+        sys.stdout.flush()
+
+    def add(self, comparison: Comparison) -> None:
+        """Keep one comparison, and show it at once."""
+        self.comparisons.append(comparison)
+        self.progress(_line(comparison))
+
+    def write(self) -> None:
+        """Print the table and keep the numbers."""
+        lines = [
+            "",
+            f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}",
+            *map(_line, self.comparisons),
+            f"billing caught up {self.lag_seconds:.2f} s after the load",
+            "resident memory: "
+            + ", ".join(f"{name} {megabytes:.0f} MB" for name, megabytes in self.rss.items()),
+        ]
+        sys.stdout.write("\n".join(lines) + "\n")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "report.json").write_text(
+            json.dumps(
+                {
+                    "comparisons": [asdict(comparison) for comparison in self.comparisons],
+                    "rss_megabytes": self.rss,
+                    "billing_lag_seconds": self.lag_seconds,
+                },
+                indent=2,
+            ),
+            encoding="utf-8",
+        )
+
+
+def _line(comparison: Comparison) -> str:
+    ours, bare = comparison.product, comparison.bare
+    ratio = statistics.median(comparison.ratios)
+    unit = "streams/s, first byte" if comparison.kind == "streams" else "req/s,"
+    return (
+        f"{comparison.kind:8}{comparison.connections:4} at once: "
+        f"{ours['per_second']:7.0f} against {bare['per_second']:7.0f} {unit} "
+        f"p50 {ours['p50_ms']:.2f} against {bare['p50_ms']:.2f} ms, "
+        f"p99 {ours['p99_ms']:.2f} against {bare['p99_ms']:.2f} ms, "
+        f"ratio {ratio:.2f} ({', '.join(f'{each:.2f}' for each in comparison.ratios)}), "
+        f"failed {ours['failed']}/{bare['failed']} [{ours['client']}]"
+    )

@@ -1,0 +1,220 @@
+"""The simulator as an aiohttp application, and as a running server for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+from aiohttp import web
+
+from tests.simulator import azure_wire, chat_request, openai_wire
+from tests.simulator.answer import Wire
+from tests.simulator.azure_wire import AzureWire
+from tests.simulator.call_log import CallLog
+from tests.simulator.chat_request import ChatRequest
+from tests.simulator.control import Control
+from tests.simulator.errors import ErrorAnswer, RequestRefused
+from tests.simulator.openai_wire import OpenAIWire
+from tests.simulator.playback import Playback
+from tests.simulator.scripts import ScriptBook, Status
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+_MISSING = "missing"
+_SHUTDOWN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Providers:
+    """Handlers that speak as a provider."""
+
+    scripts: ScriptBook
+    calls: CallLog
+    openai: OpenAIWire
+    azure: AzureWire
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where they answer."""
+        deployment = "/deployments/{deployment}/chat/completions"
+        return [
+            web.post("/v1/chat/completions", self._openai_chat),
+            web.get("/v1/models", self._openai_models),
+            web.post("/openai" + deployment, self._azure_chat),
+            web.post(deployment, self._azure_chat),
+            web.get("/healthz", self._healthz),
+            web.route("*", "/{path:.*}", self._unknown),
+        ]
+
+    async def _openai_chat(self, http: web.Request) -> web.StreamResponse:
+        credential = _printable(openai_wire.bearer(http.headers))
+        body = await http.read()
+        request = _decoded(body)
+        model = request.model if isinstance(request, ChatRequest) else None
+        playback = self._begin(http, self.openai, credential, request, body, model)
+        with _Leaving(playback):
+            if credential is None or not self.scripts.accepts(credential):
+                return playback.refuse(self.openai.refused_key(credential))
+            if isinstance(request, RequestRefused):
+                return playback.refuse(self.openai.refused_request(request))
+            if not model:
+                return playback.refuse(_no_model())
+            if model.startswith(_MISSING):
+                step = Status(status=404)
+                return playback.refuse(
+                    self.openai.scripted(step, model=model, credential=credential)
+                )
+            try:
+                chat_request.refuse_for_model(request, model)
+            except RequestRefused as refusal:
+                return playback.refuse(self.openai.refused_request(refusal))
+            return await playback.play(self.scripts.take(credential), request, model)
+
+    async def _azure_chat(self, http: web.Request) -> web.StreamResponse:
+        credential = _printable(http.headers.get("api-key"))
+        deployment = http.match_info["deployment"]
+        api_version = http.query.get("api-version")
+        body = await http.read()
+        request = _decoded(body)
+        playback = self._begin(http, self.azure, credential, request, body, deployment)
+        with _Leaving(playback):
+            if api_version is None or not azure_wire.is_api_version(api_version):
+                return playback.refuse(azure_wire.resource_not_found())
+            if credential is None or not self.scripts.accepts(credential):
+                return playback.refuse(self.azure.refused_key(credential))
+            if deployment.startswith(_MISSING):
+                return playback.refuse(azure_wire.unknown_deployment())
+            if isinstance(request, RequestRefused):
+                return playback.refuse(self.azure.refused_request(request))
+            try:
+                chat_request.refuse_for_model(request, deployment)
+                azure_wire.refuse_for_version(request, api_version)
+            except RequestRefused as refusal:
+                return playback.refuse(self.azure.refused_request(refusal))
+            return await playback.play(self.scripts.take(credential), request, deployment)
+
+    def _begin(
+        self,
+        http: web.Request,
+        wire: Wire,
+        credential: str | None,
+        request: ChatRequest | RequestRefused,
+        body: bytes,
+        model: str | None,
+    ) -> Playback:
+        if isinstance(request, RequestRefused):
+            seen = chat_request.outline(body)
+            model = model or (seen.model if isinstance(seen.model, str) else None)
+            streamed = seen.stream is True
+        else:
+            streamed = request.stream is True
+        call = self.calls.begin(
+            wire=wire.name, model=model, credential=credential, streamed=streamed
+        )
+        return Playback(http=http, wire=wire, call=call, calls=self.calls)
+
+    async def _openai_models(self, http: web.Request) -> web.Response:
+        """Ask for no step: a check of a key must not use up what a test has scripted."""
+        credential = _printable(openai_wire.bearer(http.headers))
+        if credential is None or not self.scripts.accepts(credential):
+            return _error_response(self.openai.refused_key(credential))
+        step = self.scripts.peek(credential)
+        if isinstance(step, Status):
+            return _error_response(self.openai.scripted(step, model="", credential=credential))
+        return web.json_response(openai_wire.model_list())
+
+    async def _healthz(self, _http: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _unknown(self, http: web.Request) -> web.Response:
+        if http.path.startswith(("/openai/", "/deployments/")):
+            return _error_response(azure_wire.resource_not_found())
+        return _error_response(openai_wire.unknown_url(http.method, http.path))
+
+
+class _Leaving:
+    """Notes in the call log that the client left, which aiohttp tells by cancelling the handler."""
+
+    __slots__ = ("_playback",)
+
+    def __init__(self, playback: Playback) -> None:
+        self._playback = playback
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        gone = issubclass(kind, asyncio.CancelledError | ConnectionError)
+        self._playback.calls.end(self._playback.call, "client_gone" if gone else "failed")
+
+
+def _printable(credential: str | None) -> str | None:
+    """Header bytes that are no UTF-8 reach us as lone surrogates, which no JSON can hold."""
+    return credential and credential.encode("utf-8", "replace").decode()
+
+
+def _decoded(body: bytes) -> ChatRequest | RequestRefused:
+    try:
+        return chat_request.decode(body)
+    except RequestRefused as refusal:
+        return refusal
+
+
+def _no_model() -> ErrorAnswer:
+    body = openai_wire.error_body("you must provide a model parameter", "invalid_request_error")
+    return ErrorAnswer(status=400, body=body)
+
+
+def _error_response(error: ErrorAnswer) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(error.body),
+        status=error.status,
+        headers={"Content-Type": "application/json", **error.headers},
+    )
+
+
+def make_application(scripts: ScriptBook, calls: CallLog) -> web.Application:
+    """Put the handlers together; control routes come first, the catch-all last."""
+    application = web.Application(client_max_size=BODY_BYTES_MAX)
+    application.add_routes(Control(scripts=scripts, calls=calls).routes())
+    providers = Providers(scripts=scripts, calls=calls, openai=OpenAIWire(), azure=AzureWire())
+    application.add_routes(providers.routes())
+    return application
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulator:
+    """A running simulator, with its insides for tests in the same process."""
+
+    host: str
+    port: int
+    scripts: ScriptBook
+    calls: CallLog
+
+    @property
+    def url(self) -> str:
+        """Where it listens; append `/v1` for OpenAI's wire."""
+        return f"http://{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def running_simulator(
+    calls: CallLog, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Simulator]:
+    """Serve until the block is left; port 0 takes a free one."""
+    scripts = ScriptBook()
+    runner = web.AppRunner(
+        make_application(scripts, calls),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=4096).start()
+        bound_port = cast("int", runner.addresses[0][1])
+        yield Simulator(host=host, port=bound_port, scripts=scripts, calls=calls)
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,231 @@
+"""Carrying out one step for one call: what goes over the connection, and when it breaks."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import msgspec
+from aiohttp import web
+
+from tests.simulator import usage
+from tests.simulator.answer import Answer, Wire, compose
+from tests.simulator.call_log import Call, CallLog
+from tests.simulator.chat_request import ChatRequest
+from tests.simulator.errors import ErrorAnswer
+from tests.simulator.performance import Performance
+from tests.simulator.scripts import (
+    SECONDS_MAX,
+    ConnectionReset,
+    Garbage,
+    Hang,
+    Huge,
+    Status,
+    Step,
+)
+from tests.simulator.usage import Usage
+
+_HTML = b"<html><head><title>200 OK</title></head><body>proxy: upstream answered</body></html>"
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_HUGE_MARK = "(here)"
+_PIECE_BYTES = 256 * 1024
+
+_WHOLE = Performance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playback:
+    """One call on one connection."""
+
+    http: web.Request
+    wire: Wire
+    call: Call
+    calls: CallLog
+
+    async def play(self, step: Step, request: ChatRequest, model: str) -> web.StreamResponse:
+        """Do what the step says. Ends the call in the log, but for a client that leaves first."""
+        match step:
+            case Status():
+                credential = self.call.credential or ""
+                return self.refuse(self.wire.scripted(step, model=model, credential=credential))
+            case ConnectionReset() | Hang():
+                if isinstance(step, Hang):
+                    await asyncio.sleep(SECONDS_MAX)
+                return self._reset()
+            case Garbage():
+                self._failed(200)
+                return web.Response(body=_HTML, content_type="text/html")
+            case Huge():
+                return await self._huge(step.size_bytes, request, model)
+            case _:
+                how = step.performance
+        if how.delay_seconds:
+            await asyncio.sleep(min(how.delay_seconds, SECONDS_MAX))
+        answer = self._compose(request, model, how)
+        if request.stream:
+            pause_ms = how.pause_ms or usage.pause_ms(usage.last_user_text(request.messages))
+            return await self._stream(answer, how, pause_ms / 1000)
+        return await self._plain(answer, how)
+
+    def refuse(self, error: ErrorAnswer) -> web.Response:
+        """Answer with an error."""
+        self._failed(error.status)
+        return self._json(msgspec.json.encode(error.body), error.status, error.headers)
+
+    def _compose(self, request: ChatRequest, model: str, how: Performance) -> Answer:
+        return compose(
+            request,
+            call_id=self.call.id,
+            created=int(self.call.started.timestamp()),
+            model=model,
+            cached_tokens=how.cached_tokens,
+            reasoning_tokens=how.reasoning_tokens,
+            usage_told=how.usage_told,
+            empty=how.empty,
+        )
+
+    async def _plain(self, answer: Answer, how: Performance) -> web.StreamResponse:
+        self.call.usage = answer.usage
+        if how.ending == "error_event":
+            self.call.usage = None
+            self._failed(200)
+            return self._json(msgspec.json.encode(self._late_error(answer.model).body))
+        body = self.wire.completion(answer)
+        match how.ending:
+            case "whole":
+                self._completed(told=answer.usage_told)
+                return self._json(body)
+            case "clean":
+                self._failed(200)
+                return self._json(body[: len(body) // 2])
+            case "cut":
+                self._failed(200)
+                response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+                response.content_type = "application/json"
+                await response.prepare(self.http)
+                await response.write(body[: len(body) // 2])
+                return self._close(response)
+
+    async def _stream(
+        self, answer: Answer, how: Performance, pause_seconds: float
+    ) -> web.StreamResponse:
+        events = self.wire.events(answer)
+        whole = how.ending == "whole"
+        pieces = events.pieces if whole else events.pieces[: how.chunks]
+        response = await self._open_stream()
+        self._used(answer, 0)
+        if how.ending == "error_event" and not how.chunks:
+            pieces = []
+        elif pause_seconds == 0 and whole:
+            self.call.usage = answer.usage
+            await response.write(events.opening + b"".join(pieces) + events.closing)
+            self._completed(told=answer.usage_chunk)
+            return response
+        else:
+            await response.write(events.opening)
+        for count, piece in enumerate(pieces, start=1):
+            if pause_seconds:
+                await asyncio.sleep(pause_seconds)
+            await response.write(piece)
+            self._used(answer, count)
+        match how.ending:
+            case "whole":
+                self.call.usage = answer.usage
+                await response.write(events.closing)
+                self._completed(told=answer.usage_chunk)
+                return response
+            case "error_event":
+                body = msgspec.json.encode(self._late_error(answer.model).body)
+                await response.write(b"data: " + body + b"\n\n")
+                self._failed(200)
+                return response
+            case "clean":
+                self._failed(200)
+                return response
+            case "cut":
+                self._failed(200)
+                return self._close(response)
+            case _:
+                assert_never(how.ending)
+
+    async def _huge(self, size_bytes: int, request: ChatRequest, model: str) -> web.StreamResponse:
+        """One text of `size_bytes`, written in pieces, inside an otherwise right answer."""
+        answer = replace(self._compose(request, model, _WHOLE), words=[_HUGE_MARK], tool_call=None)
+        mark = _HUGE_MARK.encode()
+        self.call.usage = answer.usage
+        if request.stream:
+            response = await self._open_stream()
+            events = self.wire.events(answer)
+            before, _, after = events.pieces[0].partition(mark)
+            before, after = events.opening + before, after + events.closing
+        else:
+            response = web.StreamResponse()
+            response.content_type = "application/json"
+            await response.prepare(self.http)
+            before, _, after = self.wire.completion(answer).partition(mark)
+        await response.write(before)
+        for start in range(0, size_bytes, _PIECE_BYTES):
+            await response.write(b"a" * min(_PIECE_BYTES, size_bytes - start))
+        await response.write(after)
+        self._completed(told=answer.usage_chunk if request.stream else answer.usage_told)
+        return response
+
+    async def _open_stream(self) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache",
+                "x-request-id": self.call.id,
+            }
+        )
+        self.call.status = 200
+        await response.prepare(self.http)
+        return response
+
+    def _late_error(self, model: str) -> ErrorAnswer:
+        return self.wire.scripted(Status(status=500), model=model, credential="")
+
+    def _json(
+        self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        all_headers = {"Content-Type": "application/json", "x-request-id": self.call.id}
+        if headers:
+            all_headers |= headers
+        return web.Response(body=body, status=status, headers=all_headers)
+
+    def _used(self, answer: Answer, pieces: int) -> None:
+        """Note what a stream has used so far: a word a piece, a tool call all at once."""
+        tokens = pieces if answer.tool_call is None else usage.TOOL_CALL_TOKENS * bool(pieces)
+        self.call.usage = Usage(
+            prompt_tokens=answer.usage.prompt_tokens,
+            completion_tokens=tokens + answer.usage.reasoning_tokens,
+            cached_tokens=answer.usage.cached_tokens,
+            reasoning_tokens=answer.usage.reasoning_tokens,
+        )
+
+    def _completed(self, *, told: bool) -> None:
+        self.call.status = 200
+        self.call.usage_told = told
+        self.calls.end(self.call, "completed")
+
+    def _failed(self, status: int | None) -> None:
+        self.call.status = status
+        self.calls.end(self.call, "failed")
+
+    def _close(self, response: web.StreamResponse) -> web.StreamResponse:
+        """Close the connection after what was written, without the end of the body."""
+        if self.http.transport is not None:
+            self.http.transport.close()
+        return response
+
+    def _reset(self) -> web.Response:
+        """Make the kernel send RST rather than FIN."""
+        self._failed(None)
+        transport = self.http.transport
+        if transport is not None:
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.abort()
+        return web.Response()
