@@ -13,7 +13,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
-from tests.support.product import Product
+from deploy.product import Product
 
 _REQUEST_SECONDS_MAX = 60
 

@@ -8,7 +8,7 @@ from shared.config.environment import SettingDescription, describe
 _WIDTH = 100
 _OPENING = """\
 # Every setting that a process reads from its environment, with what it means.
-# Made by `make generate` from the services' config.py; do not edit by hand.
+# Made by `make schemas` from the services' config.py; do not edit by hand.
 # A line that begins with "# NAME=" shows the default, which holds when the line stays as it is.
 """
 

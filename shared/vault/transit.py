@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 from shared.vault.errors import DEPENDENCY, VaultRefused
 from shared.vault.session import VaultSession
 
-_BATCH_MAX: Final = 250
+_BATCH_MAX: Final = 100  # OpenBao refuses JSON of more than a thousand strings; an item has four
 _DATA_KEY_BITS: Final = 256
 
 

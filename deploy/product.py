@@ -1,10 +1,14 @@
-"""The whole product as its users have it: HTTP, command line, Kafka; and its provider's script."""
+"""The whole product as its users have it: HTTP, command line, Kafka; and its provider's script.
+
+The demo and the end-to-end tests drive a stack through this.
+"""
 
 import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -18,6 +22,10 @@ from shared.kafka.config import KafkaConfig
 from shared.money import usd_string
 
 _COMMAND_SECONDS_MAX: Final = 60.0
+
+
+class UnexpectedAnswerError(Exception):
+    """The product did not do what this program was sure of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +95,8 @@ class Product:
     def simulator(self) -> str:
         """The provider's own address."""
         ports = read_json(self.stack.places.ports)
-        assert ports is not None
+        if ports is None:
+            raise UnexpectedAnswerError("the stack has no ports: it was never up")
         return f"http://{HOST}:{ports[SIMULATOR]}"
 
     @property
@@ -111,7 +120,7 @@ class Product:
         async with asyncio.timeout(_COMMAND_SECONDS_MAX):
             output, errors = await process.communicate()
         if process.returncode != 0:
-            raise AssertionError(f"{arguments}: {process.returncode}: {errors.decode()}")
+            raise UnexpectedAnswerError(f"{arguments}: {process.returncode}: {errors.decode()}")
         return output.decode()
 
     async def make_account(
@@ -188,7 +197,8 @@ class Product:
                 **more,
             },
         )
-        assert answer.status == 201, answer.text
+        if answer.status != HTTPStatus.CREATED:
+            raise UnexpectedAnswerError(f"{answer.status}: {answer.text}")
         return answer.json["data"]
 
     def azure_deployment(self, api_key: str, *, model_slug: str, model_id: str) -> dict[str, str]:
@@ -211,7 +221,7 @@ class Product:
             f"{self.simulator}/_control/credentials/{credential}",
             json={"script": list(steps), "repeat": repeat},
         ) as response:
-            assert response.status < 300, await response.text()
+            response.raise_for_status()
 
     async def provider_calls(self, credential: str) -> list[Any]:
         """The provider's own log of calls with a credential."""

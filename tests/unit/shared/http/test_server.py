@@ -1,0 +1,94 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from shared.http.server import serve
+from tests.support.wait_until import wait_until
+
+
+def app_of(handler: Callable[[web.Request], Awaitable[web.Response]]) -> web.Application:
+    app = web.Application()
+    app.router.add_get("/", handler)
+    return app
+
+
+async def ask(port: int) -> str:
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"http://127.0.0.1:{port}/") as response,
+    ):
+        return await response.text()
+
+
+async def test_it_answers_on_the_port_it_tells_and_no_longer_afterwards() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text="here")
+
+    async with serve(app_of(answer), "127.0.0.1", 0, shutdown_seconds=1) as port:
+        assert await ask(port) == "here"
+
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await ask(port)
+
+
+async def test_a_client_that_leaves_cancels_its_handler() -> None:
+    events: list[str] = []
+
+    async def wait(_request: web.Request) -> web.Response:
+        events.append("begun")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            events.append("cancelled")
+            raise
+        raise AssertionError
+
+    async with serve(app_of(wait), "127.0.0.1", 0, shutdown_seconds=5) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wait_until(lambda: "begun" in events)
+        writer.close()
+        await writer.wait_closed()
+        await wait_until(lambda: "cancelled" in events)
+
+
+async def test_at_the_end_running_handlers_may_finish() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def finish(_request: web.Request) -> web.Response:
+        begun.set()
+        await may_end.wait()
+        return web.Response(text="finished")
+
+    async with (
+        asyncio.TaskGroup() as group,
+        serve(app_of(finish), "127.0.0.1", 0, shutdown_seconds=10) as port,
+    ):
+        asked = group.create_task(ask(port))
+        await begun.wait()
+        # The server begins to end when this block does, and the handler is still running.
+        asyncio.get_running_loop().call_later(0.1, may_end.set)
+    assert asked.result() == "finished"
+
+
+async def test_at_the_end_handlers_that_do_not_finish_are_cancelled() -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def stay(_request: web.Request) -> web.Response:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    async with asyncio.timeout(10):
+        async with serve(app_of(stay), "127.0.0.1", 0, shutdown_seconds=0.1) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await begun.wait()
+        writer.close()
+    assert cancelled.is_set()
