@@ -1,0 +1,111 @@
+# What people run here. `make` alone lists it. Nothing needs setting up first: every target that
+# needs the virtualenv makes it, from the locks, with hashes checked.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SILENT:
+.NOTPARALLEL:
+
+PY := .venv/bin/python
+READY := .venv/.installed
+OPERATIONS := $(PY) -m deploy.local run -- services.ingress.operations
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --annotation-style line $(if $(UPGRADE),--upgrade)
+
+# $(call need,NAME,example): stop, saying how it should be called, when a variable is missing.
+need = $(if $($(1)),,$(error $(1) is missing: make $@ $(2)))
+
+##@ The system
+
+.PHONY: up down status logs clean demo
+up: $(READY) ## start everything and wait (PROVIDER_ENDPOINTS= EGRESS_ALLOW= CATALOG= PLATFORM_CREDENTIALS= INGRESS_PORT= ...)
+	$(PY) -m deploy.local up
+
+down: $(READY) ## stop everything; data stays
+	$(PY) -m deploy.local down
+
+status: $(READY) ## one line a process: pid, port, ready or not, memory, uptime
+	$(PY) -m deploy.local status
+
+logs: $(READY) ## follow the log of SERVICE= (all without it)
+	$(PY) -m deploy.local logs $(SERVICE)
+
+clean: $(READY) ## stop everything and remove its data; downloads stay in .local/cache
+	$(PY) -m deploy.local clean
+
+demo: $(READY) ## start everything and walk through its story, each step checked
+	$(PY) -m deploy.local up
+	$(PY) -m deploy.demo
+
+##@ Operators
+
+.PHONY: account account-policy credit platform-credential catalog-publish vault-policies
+account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
+	$(call need,NAME,NAME=acme)
+	$(OPERATIONS) account --name "$$NAME"
+
+account-policy: $(READY) ## change an account: ACCOUNT= [FREE_REQUESTS=] [FEE_PERCENT=] [BYOK_ONLY=true|false]
+	$(call need,ACCOUNT,ACCOUNT=acc-... FREE_REQUESTS=1000 FEE_PERCENT=5 BYOK_ONLY=true)
+	$(OPERATIONS) account-policy --account "$$ACCOUNT" \
+		$${FREE_REQUESTS:+--free-requests "$$FREE_REQUESTS"} \
+		$${FEE_PERCENT:+--fee-percent "$$FEE_PERCENT"} \
+		$${BYOK_ONLY:+--byok-only "$$BYOK_ONLY"}
+
+credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only]
+	$(call need,ACCOUNT,ACCOUNT=acc-... AMOUNT=5.00)
+	$(call need,AMOUNT,ACCOUNT=acc-... AMOUNT=5.00)
+	$(OPERATIONS) credit --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"}
+
+platform-credential: $(READY) ## store OpenRoute's own credential: PROVIDER= FILE= (what a user would paste)
+	$(call need,PROVIDER,PROVIDER=openai FILE=key.txt)
+	$(call need,FILE,PROVIDER=openai FILE=key.txt)
+	$(OPERATIONS) platform-credential --provider "$$PROVIDER" --file "$$FILE"
+
+catalog-publish: $(READY) ## publish the model catalog to the running stack: [CATALOG=folder]
+	$(PY) -m deploy.local catalog
+
+vault-policies: $(READY) ## bring a Vault to its keys, roles and policies: VAULT_ADDRESS= VAULT_TOKEN= (the stack's without them)
+	$(PY) -m deploy.local vault-policies
+
+##@ Development
+
+.PHONY: test check lint types arch fix bench schemas lock
+test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
+	$(PY) -m pytest
+
+check: lint types arch ## what needs no servers: lint, types, architecture; changes nothing
+
+lint: $(READY) ## ruff: rules and format
+	echo "ruff check"; .venv/bin/ruff check .
+	echo "ruff format --check"; .venv/bin/ruff format --check .
+
+types: $(READY) ## mypy, strict, tests too
+	echo "mypy"; .venv/bin/mypy .
+
+arch: $(READY) ## import-linter: who may import whom
+	echo "lint-imports"; .venv/bin/lint-imports
+
+fix: $(READY) ## ruff: repair and format what can be
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: $(READY) ## measure throughput and latency against two bare HTTP hops
+	$(PY) -m tests.bench
+
+schemas: $(READY) ## write AsyncAPI, golden schemas of new events and .env.example anew
+	$(PY) -m deploy.schemas
+
+lock: $(READY) ## resolve the locks anew, keeping versions that still fit (UPGRADE=1 for the newest)
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+	echo uv | $(COMPILE) - --output-file requirements-uv.lock
+	$(PY) -m deploy.local lock-jars
+
+$(READY): requirements-dev.lock requirements-uv.lock deploy/local/virtualenv
+	deploy/local/virtualenv
+
+.PHONY: help
+help:
+	awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

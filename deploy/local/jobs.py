@@ -1,0 +1,39 @@
+"""Programs that the stack runs to their end: topics, catalog, operators' commands."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from deploy.local.environment import python
+from deploy.local.errors import StackError
+from deploy.local.places import REPOSITORY, Places
+
+_DEADLINE_SECONDS = 60.0
+
+
+def run_job(
+    places: Places, *, name: str, module: Sequence[str], environment: Mapping[str, str]
+) -> str:
+    """Run `python -m module...`; its complaints go to the log `name`, its output is returned.
+
+    Raises:
+        StackError: it ended with another code than 0, or not at all.
+    """
+    log = places.log(name)
+    with log.open("ab") as complaints:
+        try:
+            done = subprocess.run(
+                [python(), "-m", *module],
+                env=dict(environment),
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                timeout=_DEADLINE_SECONDS,
+                check=False,
+                text=True,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StackError(f"{name} takes over {_DEADLINE_SECONDS:.0f} s", log=log) from error
+    if done.returncode != 0:
+        raise StackError(f"{name} ended with exit code {done.returncode}", log=log)
+    return done.stdout

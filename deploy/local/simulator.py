@@ -1,0 +1,29 @@
+"""How the stack points at the provider simulator, and the credentials it pays for itself with."""
+
+import json
+
+SIMULATOR = "simulator"
+_VERSIONED = ("openai", "mistral")
+
+
+def simulator_endpoints(host: str, port: int) -> dict[str, str]:
+    """Provider slug → the base URL that its adapter appends its usual path to."""
+    return dict.fromkeys(_VERSIONED, f"http://{host}:{port}/v1")
+
+
+def simulator_credentials(host: str, port: int, models: list[str]) -> dict[str, str]:
+    """Provider slug → a platform credential that the simulator accepts, as a user would paste it."""
+    keys = {provider: f"sk-platform-{provider}" for provider in _VERSIONED}
+    azure = [
+        {
+            "model_slug": model,
+            "endpoint_url": (
+                f"http://{host}:{port}/openai/deployments/{model.split('/')[-1]}"
+                "/chat/completions?api-version=2024-08-01-preview"
+            ),
+            "api_key": "sk-platform-azure",
+            "model_id": model.split("/")[-1],
+        }
+        for model in models
+    ]
+    return {**keys, "azure": json.dumps(azure)} if azure else keys

@@ -1,0 +1,1 @@
+"""What Vault must know: transit keys, AppRoles and one least-privilege policy a role."""
