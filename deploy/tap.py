@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from shared.errors import PoisonRecord
 from shared.events.codec import Received
 from shared.events.topics import Topic
+from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import decode_record, open_consumer
 from shared.tasks import TaskScope
@@ -50,26 +51,19 @@ class Tap:
 async def tap(config: KafkaConfig, topics: Sequence[Topic]) -> AsyncGenerator[Tap]:
     """Listen to topics without a group; what is sent after entering is surely seen."""
     found = Tap()
+    counts = await partition_counts(config.bootstrap_servers, [topic.name for topic in topics])
     async with open_consumer(config) as consumer, TaskScope() as scope:
         async with asyncio.timeout(_START_SECONDS_MAX):
             partitions = [
-                TopicPartition(topic.name, partition)
-                for topic in topics
-                for partition in sorted(await _partitions(consumer, topic.name))
+                TopicPartition(name, partition)
+                for name, count in counts.items()
+                for partition in range(count)
             ]
             consumer.assign(partitions)
             for tp, end in (await consumer.end_offsets(partitions)).items():
                 consumer.seek(tp, end)
         scope.start(_follow(consumer, found), name="tap")
         yield found
-
-
-async def _partitions(consumer: AIOKafkaConsumer, name: str) -> set[int]:
-    await consumer.topics()  # brings the metadata of all topics, of which we subscribe to none
-    found: set[int] | None = consumer.partitions_for_topic(name)
-    if not found:
-        raise LookupError(f"there is no topic {name}")
-    return found
 
 
 async def _follow(consumer: AIOKafkaConsumer, found: Tap) -> None:

@@ -85,7 +85,9 @@ class Kafka:
             self._format()
 
     def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # sixteen bytes in base64; the leading zero keeps it from beginning with "-", which the
+        # tool would take for an option
+        cluster_id = base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
         log = self._places.log(NAME)
         arguments = self._java("-XX:TieredStopAtLevel=1")
         arguments += ["kafka.tools.StorageTool", "format", "--ignore-formatted"]

@@ -1,7 +1,8 @@
 """Setting Kafka up from the topics table. Safe to run again and beside itself."""
 
 import asyncio
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -31,6 +32,27 @@ async def ensure_topics(
         raise Unavailable("kafka", f"{type(error).__name__}: {error}") from error
     finally:
         await admin.close()
+
+
+async def partition_counts(bootstrap_servers: str, names: Sequence[str]) -> dict[str, int]:
+    """How many partitions each topic has. Raises Unavailable("kafka"), LookupError for no topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        async with asyncio.timeout(_SECONDS_MAX):
+            await admin.start()
+            counts = _counts(await admin.describe_topics(list(names)))
+    except (KafkaError, TimeoutError) as error:
+        raise Unavailable("kafka", f"{type(error).__name__}: {error}") from error
+    finally:
+        await admin.close()
+    for name in names:
+        if not counts.get(name):
+            raise LookupError(f"there is no topic {name}")
+    return counts
+
+
+def _counts(described: Sequence[Any]) -> dict[str, int]:
+    return {found["topic"]: len(found["partitions"]) for found in described}
 
 
 def _partitions(topic: Topic, partitions_max: int | None) -> int:
@@ -86,8 +108,7 @@ async def _bring_up_to_date(
             for topic in topics
         ]
     )
-    described = await admin.describe_topics([topic.name for topic in topics])
-    counts = {found["topic"]: len(found["partitions"]) for found in described}
+    counts = _counts(await admin.describe_topics([topic.name for topic in topics]))
     wanted = {topic.name: _partitions(topic, partitions_max) for topic in topics}
     more = {
         name: NewPartitions(total_count=count)

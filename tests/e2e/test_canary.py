@@ -16,7 +16,7 @@ from shared.events.topics import DEAD_LETTERS
 from shared.ids import new_id, new_instance_id
 from shared.kafka.producer import open_producer
 from tests.support.canary import Search
-from tests.support.product import Account, Answer, Product
+from deploy.product import Account, Answer, Product
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -11,7 +11,7 @@ from shared.events.codec import Received
 from shared.events.routing import FallbackDecided
 from shared.events.topics import BILLING_FEES, ROUTING_FALLBACKS
 from shared.money import NANO_PER_USD
-from tests.support.product import Account, Product
+from deploy.product import Account, Product
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
 

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from deploy.local.postgres import folder_elsewhere
 from deploy.local.stack import Stack
 from shared.events.topics import TOPICS
+from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import open_consumer
 
@@ -94,10 +95,11 @@ class Search:
     async def topics(self) -> AsyncGenerator[str]:
         """Every record from the beginning, alone and joined with its neighbours."""
         config = KafkaConfig(bootstrap_servers=str(self._stack.manifest["kafka"]))
+        counts = await partition_counts(config.bootstrap_servers, [topic.name for topic in TOPICS])
         for topic in TOPICS:
             joined = bytearray()
             async with open_consumer(config) as consumer:
-                async for record in _all_records(consumer, topic.name):
+                async for record in _all_records(consumer, topic.name, counts[topic.name]):
                     headers = b"\0".join(
                         name.encode() + b"=" + value for name, value in record.headers
                     )
@@ -135,9 +137,8 @@ class Search:
                         yield f"metrics of {service}"
 
 
-async def _all_records(consumer: AIOKafkaConsumer, name: str) -> AsyncGenerator[Any]:
-    await consumer.topics()
-    partitions = [TopicPartition(name, p) for p in consumer.partitions_for_topic(name)]
+async def _all_records(consumer: AIOKafkaConsumer, name: str, count: int) -> AsyncGenerator[Any]:
+    partitions = [TopicPartition(name, partition) for partition in range(count)]
     consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
     ends = await consumer.end_offsets(partitions)

@@ -1,0 +1,116 @@
+"""May an attempt begin? Reserves a waived slot of the allotment, or the worst-case amount."""
+
+from decimal import Decimal
+
+from services.billing.domain.generation import month_of_generation
+from services.billing.domain.hold import Hold, HoldEnding
+from services.billing.domain.page import Page
+from services.billing.domain.policy import FeePolicy
+from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused
+from shared.events.envelope import CallReply, Refused
+from shared.money import PicoUsd, fee_of, usd_string
+
+_PICO_PER_NANO = 1_000
+
+
+def authorize_spend(page: Page, command: AuthorizeSpend, installation: FeePolicy) -> CallReply:
+    """Answer a command, and open the hold that the answer promises.
+
+    The same hold id again gets the same answer, refusals too. A refusal changes nothing else. A hold
+    of the same generation is replaced, its money counting as available for the new one.
+    """
+    answer = _given_before(page, command) or _impossible(page, command)
+    if answer is not None:
+        return answer
+    hold = _proposed(page, command, installation)
+    previous = page.open_holds.get(command.generation_id)
+    available = page.account(command.account_id).available_nano_usd
+    if previous is not None:
+        available += previous.amount_nano_usd
+    if hold.amount_nano_usd > available:
+        return _refuse(
+            page,
+            command,
+            SpendRefused(
+                code="insufficient_credits",
+                message=f"this request can cost up to ${usd_string(hold.amount_nano_usd)}, "
+                f"and ${usd_string(available)} of credits are available",
+                needed_nano_usd=hold.amount_nano_usd,
+                available_nano_usd=available,
+            ),
+        )
+    if previous is not None:
+        page.close(previous, HoldEnding.REPLACED)
+    page.open(hold)
+    return _authorized(hold)
+
+
+def _given_before(page: Page, command: AuthorizeSpend) -> CallReply | None:
+    known = page.holds.get(command.hold_id)
+    if known is None:
+        return page.refusals.get(command.hold_id)
+    if (known.generation_id, known.account_id) != (command.generation_id, command.account_id):
+        return Refused(code="conflict", message="this hold id names another hold")
+    return _authorized(known)
+
+
+def _impossible(page: Page, command: AuthorizeSpend) -> CallReply | None:
+    if command.worst_case_nano_usd < 0:
+        return Refused(
+            code="invalid", message="must not be below zero", field="worst_case_nano_usd"
+        )
+    if command.generation_id in page.settlements or command.generation_id in page.abandonments:
+        return _refuse(
+            page,
+            command,
+            SpendRefused(
+                code="already_ended",
+                message="the generation has ended",
+                needed_nano_usd=0,
+                available_nano_usd=page.account(command.account_id).available_nano_usd,
+            ),
+        )
+    previous = page.open_holds.get(command.generation_id)
+    if previous is not None and previous.account_id != command.account_id:
+        return Refused(code="conflict", message="the generation belongs to another account")
+    return None
+
+
+def _proposed(page: Page, command: AuthorizeSpend, installation: FeePolicy) -> Hold:
+    month = month_of_generation(command.generation_id)
+    waived = False
+    percent: Decimal | None = None
+    amount = command.worst_case_nano_usd
+    if command.is_byok:
+        policy = page.account(command.account_id).policy(installation)
+        allotment = page.allotment(command.account_id, month)
+        previous = page.open_hold(command.generation_id, command.account_id)
+        own = 1 if previous is not None and previous.waived else 0
+        waived = allotment.used + allotment.reserved - own < policy.free_requests
+        percent = policy.fee_percent
+        exact = PicoUsd(command.worst_case_nano_usd * _PICO_PER_NANO)
+        amount = 0 if waived else fee_of(exact, percent)
+    return Hold(
+        hold_id=command.hold_id,
+        month=month,
+        generation_id=command.generation_id,
+        run_id=command.run_id,
+        account_id=command.account_id,
+        api_key_hash=command.api_key_hash,
+        is_byok=command.is_byok,
+        provider=command.provider,
+        waived=waived,
+        fee_percent=percent,
+        amount_nano_usd=amount,
+        hold_until=command.hold_until,
+    )
+
+
+def _authorized(hold: Hold) -> SpendAuthorized:
+    return SpendAuthorized(hold_id=hold.hold_id, waived=hold.waived, fee_percent=hold.fee_percent)
+
+
+def _refuse(page: Page, command: AuthorizeSpend, refused: SpendRefused) -> SpendRefused:
+    page.refusals[command.hold_id] = refused
+    page.entries.refusals.append((command.hold_id, command.account_id, refused))
+    return refused

@@ -1,0 +1,34 @@
+"""Which facts billing can book at all."""
+
+from typing import TypeAlias
+
+from services.billing.domain.generation import month_of_generation
+from services.billing.domain.settle import delivered_cost
+from shared.events.accounts import AccountChanged
+from shared.events.envelope import Event
+from shared.events.generations import GenerationAbandoned, GenerationFinished
+from shared.money import parse_percent
+
+Fact: TypeAlias = GenerationFinished | GenerationAbandoned | AccountChanged
+
+
+def checked_fact(event: Event) -> Fact:
+    """The event as a fact that can be booked; ValueError when it contradicts itself."""
+    match event:
+        case GenerationFinished():
+            month_of_generation(event.generation_id)
+            delivered_cost(event)
+            if event.spend is not None and event.spend.fee_percent is not None:
+                parse_percent(event.spend.fee_percent)
+            return event
+        case GenerationAbandoned():
+            month_of_generation(event.generation_id)
+            return event
+        case AccountChanged():
+            if event.fee_percent is not None:
+                parse_percent(event.fee_percent)
+            if event.free_requests is not None and event.free_requests < 0:
+                raise ValueError("free_requests must not be below zero")
+            return event
+        case _:
+            raise ValueError("billing does not book this")

@@ -1,0 +1,42 @@
+"""What wakes billing: facts in batches, commands in batches."""
+
+from typing import Final
+
+from shared.clock import Clock
+from shared.events.topics import ACCOUNTS_STATE, BILLING_COMMANDS, INFERENCE_GENERATIONS
+from shared.kafka import calls, facts
+from shared.kafka.config import KafkaConfig
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.producer import EventProducer
+
+_FACTS_GROUP: Final = "billing.facts"
+_COMMANDS_GROUP: Final = "billing.commands"
+
+
+def facts_consumer(
+    config: KafkaConfig, post: facts.Handle, producer: EventProducer, clock: Clock
+) -> facts.FactsConsumer:
+    """Facts are booked before their offsets are committed."""
+    return facts.FactsConsumer(
+        config,
+        group=_FACTS_GROUP,
+        topics=(INFERENCE_GENERATIONS, ACCOUNTS_STATE),
+        handle=post,
+        dead_letters=DeadLetters(producer, consumer=_FACTS_GROUP, clock=clock),
+        clock=clock,
+    )
+
+
+def command_server(
+    config: KafkaConfig, answer: calls.Handle, producer: EventProducer, clock: Clock
+) -> calls.CallServer:
+    """Commands are answered once what they changed is committed."""
+    return calls.CallServer(
+        config,
+        group=_COMMANDS_GROUP,
+        topic=BILLING_COMMANDS,
+        handle=answer,
+        producer=producer,
+        dead_letters=DeadLetters(producer, consumer=_COMMANDS_GROUP, clock=clock),
+        clock=clock,
+    )

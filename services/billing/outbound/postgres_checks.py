@@ -1,0 +1,116 @@
+"""Adds the whole books up, from their rows, for `check_books`."""
+
+from typing import Final
+
+from services.billing.ports import AccountCheck, Books
+from shared.ids import AccountId
+from shared.postgres.pool import Connection
+
+_SECONDS_MAX: Final = 300
+_TOTALS: Final = """
+select count(*) as transfers, coalesce(sum(amount_nano_usd), 0) as amount from transfers
+"""
+_BALANCES: Final = """
+select ledger_account, sum(amount) as balance
+from (
+    select split_part(credit, '/', 1) as ledger_account, amount_nano_usd as amount from transfers
+    union all
+    select split_part(debit, '/', 1), -amount_nano_usd from transfers
+) as sides
+group by 1 order by 1
+"""
+# Each account's counters beside what its own rows come to; only accounts where they differ.
+_WRONG: Final = """
+with sides as (
+    select credit as name, amount_nano_usd as amount from transfers
+    where credit like 'customer\\_%'
+    union all
+    select debit, -amount_nano_usd from transfers where debit like 'customer\\_%'
+), replayed as (
+    select split_part(name, '/', 2) as account_id,
+           coalesce(sum(amount) filter (where name like 'customer\\_credits/%'), 0) as available,
+           coalesce(sum(amount) filter (where name like 'customer\\_holds/%'), 0) as held
+    from sides group by 1
+), open_holds as (
+    select account_id, sum(amount_nano_usd) as held from holds where is_open group by 1
+), reserved as (
+    select account_id, count(*) as reserved from holds where is_open and waived group by 1
+), promised as (
+    select account_id, sum(reserved) as reserved, sum(used) as used from allotments group by 1
+), counted as (
+    select account_id, count(*) as used from generations
+    where kind in ('fee_waived', 'fee_deducted') and not exists (
+        select from abandonments
+        where abandonments.month = generations.month and abandonments.kind = 'abandoned'
+          and abandonments.generation_id = generations.generation_id
+    )
+    group by 1
+)
+select * from (
+    select account_id,
+           available_nano_usd as available, coalesce(replayed.available, 0) as available_replayed,
+           held_nano_usd as held, coalesce(replayed.held, 0) as held_replayed,
+           coalesce(open_holds.held, 0) as held_open,
+           coalesce(promised.reserved, 0) as reserved,
+           coalesce(reserved.reserved, 0) as reserved_open,
+           coalesce(promised.used, 0) as used, coalesce(counted.used, 0) as used_counted
+    from accounts
+    full join replayed using (account_id)
+    left join open_holds using (account_id)
+    left join reserved using (account_id)
+    left join promised using (account_id)
+    left join counted using (account_id)
+) as compared
+where available is distinct from available_replayed or held is distinct from held_replayed
+   or held is distinct from held_open or reserved <> reserved_open or used <> used_counted
+order by account_id
+"""
+_GENERATIONS: Final = "select kind, count(*) as rows from generations group by 1 order by 1"
+_HOLDS: Final = """
+select count(*) filter (where is_open) as open,
+       count(*) filter (where is_open = (hold_endings.hold_id is not null)) as wrong
+from holds left join hold_endings using (hold_id)
+"""
+_COMPARED: Final = (
+    ("available_nano_usd", "available", "available_replayed"),
+    ("held_nano_usd", "held", "held_replayed"),
+    ("held_by_open_holds_nano_usd", "held", "held_open"),
+    ("allotment_reserved", "reserved", "reserved_open"),
+    ("allotment_used", "used", "used_counted"),
+)
+
+
+async def read_books(connection: Connection) -> Books:
+    """Read everything in one snapshot; takes time in proportion to the books."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(f"set local statement_timeout = '{_SECONDS_MAX}s'")
+        totals = await connection.fetchrow(_TOTALS, timeout=_SECONDS_MAX)
+        balances = await connection.fetch(_BALANCES, timeout=_SECONDS_MAX)
+        wrong = await connection.fetch(_WRONG, timeout=_SECONDS_MAX)
+        kinds = await connection.fetch(_GENERATIONS, timeout=_SECONDS_MAX)
+        holds = await connection.fetchrow(_HOLDS, timeout=_SECONDS_MAX)
+        accounts = await connection.fetchval("select count(*) from accounts")
+    if totals is None or holds is None:
+        raise AssertionError("an aggregate always has a row")
+    by_ledger_account = {row["ledger_account"]: int(row["balance"]) for row in balances}
+    return Books(
+        debits_nano_usd=int(totals["amount"]),
+        credits_nano_usd=int(totals["amount"]),
+        transfers=totals["transfers"],
+        balances=by_ledger_account,
+        accounts=accounts,
+        generations={row["kind"]: row["rows"] for row in kinds},
+        open_holds=holds["open"],
+        wrong_holds=holds["wrong"],
+        wrong_accounts=tuple(
+            AccountCheck(
+                account_id=AccountId(row["account_id"]),
+                differences={
+                    name: (int(row[kept] or 0), int(row[replayed]))
+                    for name, kept, replayed in _COMPARED
+                    if row[kept] != row[replayed]
+                },
+            )
+            for row in wrong
+        ),
+    )

@@ -1,0 +1,236 @@
+"""Stores what is new on a page, each kind of row in one statement."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.billing.domain.generation import Finished, month_of_generation
+from services.billing.domain.ledger import Transfer, ledger_name
+from services.billing.domain.page import Entries, Page
+from shared.postgres.pool import Connection
+
+_TRANSFERS = """
+insert into transfers (month, transfer_id, kind, account_id, generation_id, hold_id, debit, credit,
+                       amount_nano_usd)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::text[], $9::numeric[])
+"""
+_HOLDS = """
+insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
+                   provider, waived, fee_percent, amount_nano_usd, hold_until, is_open)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::boolean[], $8::text[], $9::boolean[], $10::numeric[], $11::numeric[],
+                     $12::timestamptz[], $13::boolean[])
+"""
+_CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any($1::text[])"
+_HOLD_ENDINGS = """
+insert into hold_endings (hold_id, ending) select * from unnest($1::text[], $2::text[])
+"""
+_GENERATIONS = """
+insert into generations (month, generation_id, account_id, api_key_hash, kind, list_cost_nano_usd,
+                         collected_nano_usd, uncollected_nano_usd, run_id, outcome, is_byok, model,
+                         provider, endpoint, credential_id, hold_id, prompt_tokens,
+                         completion_tokens, estimated, started_at, finished_at)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[],
+                     $7::numeric[], $8::numeric[], $9::text[], $10::text[], $11::boolean[],
+                     $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+                     $17::bigint[], $18::bigint[], $19::boolean[], $20::timestamptz[],
+                     $21::timestamptz[])
+"""
+_ABANDONMENTS = """
+insert into abandonments (month, generation_id, kind, account_id, reason)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+"""
+_REFUSALS = """
+insert into spend_refusals (hold_id, account_id, code, message, needed_nano_usd,
+                            available_nano_usd)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[])
+"""
+_TOP_UPS = """
+insert into top_ups (account_id, key, amount_nano_usd)
+select * from unnest($1::text[], $2::text[], $3::numeric[])
+"""
+_ACCOUNTS = """
+update accounts set
+    available_nano_usd = changed.available, held_nano_usd = changed.held,
+    version = changed.version, fee_percent = changed.fee_percent,
+    free_requests = changed.free_requests, policy_version = changed.policy_version
+from unnest($1::text[], $2::numeric[], $3::numeric[], $4::bigint[], $5::numeric[], $6::bigint[],
+            $7::bigint[])
+    as changed (account_id, available, held, version, fee_percent, free_requests, policy_version)
+where accounts.account_id = changed.account_id
+"""
+_ALLOTMENTS = """
+insert into allotments (account_id, month, used, reserved)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+on conflict (account_id, month) do update set used = excluded.used, reserved = excluded.reserved
+"""
+_SPENT = """
+insert into spending_days as known (account_id, api_key_hash, day, credits_nano_usd,
+                                    byok_list_cost_nano_usd, requests)
+select * from unnest($1::text[], $2::text[], $3::date[], $4::numeric[], $5::numeric[], $6::bigint[])
+on conflict (account_id, api_key_hash, day) do update set
+    credits_nano_usd = known.credits_nano_usd + excluded.credits_nano_usd,
+    byok_list_cost_nano_usd = known.byok_list_cost_nano_usd + excluded.byok_list_cost_nano_usd,
+    requests = known.requests + excluded.requests
+"""
+
+
+async def store_entries(connection: Connection, page: Page) -> None:
+    """Store what is new on the page in the caller's transaction, which holds its accounts' locks."""
+    entries = page.entries
+    await _store_holds(connection, entries)
+    await _insert(connection, _TRANSFERS, [_transfer(each) for each in entries.transfers])
+    await _insert(connection, _GENERATIONS, [_generation(each) for each in entries.finished])
+    await _insert(
+        connection,
+        _ABANDONMENTS,
+        [
+            (
+                month_of_generation(each.generation_id),
+                each.generation_id,
+                each.kind,
+                each.account_id,
+                each.reason,
+            )
+            for each in entries.abandonments
+        ],
+    )
+    await _insert(
+        connection,
+        _REFUSALS,
+        [
+            (
+                hold_id,
+                account_id,
+                refused.code,
+                refused.message,
+                refused.needed_nano_usd,
+                refused.available_nano_usd,
+            )
+            for hold_id, account_id, refused in entries.refusals
+        ],
+    )
+    await _insert(
+        connection,
+        _TOP_UPS,
+        [(each.account_id, each.key, each.amount_nano_usd) for each in entries.top_ups],
+    )
+    await _store_counters(connection, page)
+
+
+async def _store_holds(connection: Connection, entries: Entries) -> None:
+    ended = [hold.hold_id for hold, _ in entries.hold_endings]
+    # The old ones first: a generation has one open hold. One that opens and ends here never opens.
+    if ended:
+        await connection.execute(_CLOSE_HOLDS, ended)
+    closed = set(ended)
+    await _insert(
+        connection,
+        _HOLDS,
+        [
+            (
+                hold.hold_id,
+                hold.month,
+                hold.generation_id,
+                hold.run_id,
+                hold.account_id,
+                hold.api_key_hash,
+                hold.is_byok,
+                hold.provider,
+                hold.waived,
+                hold.fee_percent,
+                hold.amount_nano_usd,
+                hold.hold_until,
+                hold.hold_id not in closed,
+            )
+            for hold in entries.holds
+        ],
+    )
+    await _insert(
+        connection,
+        _HOLD_ENDINGS,
+        [(hold.hold_id, ending) for hold, ending in entries.hold_endings],
+    )
+
+
+async def _store_counters(connection: Connection, page: Page) -> None:
+    entries = page.entries
+    accounts = [page.account(account_id) for account_id in sorted(entries.changed_accounts)]
+    await _insert(
+        connection,
+        _ACCOUNTS,
+        [
+            (
+                each.account_id,
+                each.available_nano_usd,
+                each.held_nano_usd,
+                each.version,
+                each.fee_percent,
+                each.free_requests,
+                each.policy_version,
+            )
+            for each in accounts
+        ],
+    )
+    allotments = [(key, page.allotment(*key)) for key in sorted(entries.changed_allotments)]
+    await _insert(
+        connection,
+        _ALLOTMENTS,
+        [(*key, allotment.used, allotment.reserved) for key, allotment in allotments],
+    )
+    await _insert(
+        connection,
+        _SPENT,
+        [
+            (*key, spent.credits_nano_usd, spent.byok_list_cost_nano_usd, spent.requests)
+            for key, spent in sorted(entries.spent.items())
+        ],
+    )
+
+
+async def _insert(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement whose parameters are the rows' columns as arrays."""
+    if rows:
+        await connection.execute(statement, *zip(*rows, strict=True))
+
+
+def _transfer(each: Transfer) -> tuple[Any, ...]:
+    return (
+        each.month,
+        each.transfer_id,
+        each.kind,
+        each.account_id,
+        each.generation_id,
+        each.hold_id,
+        ledger_name(each.debit, each.account_id),
+        ledger_name(each.credit, each.account_id),
+        each.amount_nano_usd,
+    )
+
+
+def _generation(each: Finished) -> tuple[Any, ...]:
+    fact, settlement = each.fact, each.settlement
+    usage = fact.usage
+    return (
+        month_of_generation(fact.generation_id),
+        fact.generation_id,
+        fact.account_id,
+        fact.api_key_hash,
+        settlement.kind,
+        settlement.list_cost_nano_usd,
+        settlement.collected_nano_usd,
+        settlement.uncollected_nano_usd,
+        fact.run_id,
+        fact.outcome,
+        fact.is_byok,
+        fact.model,
+        fact.provider,
+        fact.endpoint,
+        fact.credential_id,
+        None if fact.spend is None else fact.spend.hold_id,
+        None if usage is None else usage.prompt_tokens,
+        None if usage is None else usage.completion_tokens,
+        None if usage is None else usage.estimated,
+        fact.started_at,
+        fact.finished_at,
+    )

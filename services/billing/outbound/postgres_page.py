@@ -1,0 +1,231 @@
+"""Reads the page of the books that a transaction works on."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+from services.billing.domain.account import Account, Allotment
+from services.billing.domain.generation import (
+    Abandonment,
+    AbandonmentKind,
+    Settlement,
+    SettlementKind,
+)
+from services.billing.domain.hold import Hold
+from services.billing.domain.page import Page, TopUp
+from services.billing.domain.spending import DaySpent, first_day_needed
+from services.billing.ports import Scope
+from shared.events.billing import SpendRefused
+from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId, RunId
+from shared.postgres.pool import Connection
+
+_HOLD = """
+    hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok, provider, waived,
+    fee_percent, amount_nano_usd, hold_until, is_open
+"""
+_LOCK_ACCOUNTS = """
+select account_id, available_nano_usd, held_nano_usd, version, fee_percent, free_requests,
+       policy_version
+from accounts where account_id = any($1::text[]) order by account_id for update
+"""
+_MAKE_ACCOUNTS = """
+insert into accounts (account_id)
+select account_id from unnest($1::text[]) with ordinality as missing (account_id, place)
+order by place on conflict do nothing
+"""
+_SETTLEMENTS = """
+select generation_id, account_id, api_key_hash, kind, is_byok, list_cost_nano_usd,
+       collected_nano_usd, uncollected_nano_usd
+from generations where month = any($1::text[]) and generation_id = any($2::text[])
+"""
+_ABANDONMENTS = """
+select generation_id, account_id, kind, reason
+from abandonments where month = any($1::text[]) and generation_id = any($2::text[])
+order by kind desc
+"""
+_OPEN_HOLDS = f"""
+select {_HOLD} from holds
+where is_open and month = any($1::text[]) and generation_id = any($2::text[])
+"""  # noqa: S608 - constants only
+_NAMED_HOLDS = f"select {_HOLD} from holds where hold_id = any($1::text[])"  # noqa: S608 - as above
+_REFUSALS = """
+select hold_id, code, message, needed_nano_usd, available_nano_usd
+from spend_refusals where hold_id = any($1::text[])
+"""
+_ALLOTMENTS = """
+select account_id, month, used, reserved
+from allotments where account_id = any($1::text[]) and month = any($2::text[])
+"""
+_TOP_UPS = """
+select account_id, key, amount_nano_usd from top_ups
+where (account_id, key) in (select * from unnest($1::text[], $2::text[]))
+"""
+_EXPIRED = """
+select hold_id, account_id from holds
+where is_open and hold_until <= $1 order by hold_until limit $2
+"""
+_LOCK_IDLE_ACCOUNTS = _LOCK_ACCOUNTS.rstrip() + " skip locked"
+_DAYS = """
+select account_id, api_key_hash, case when day >= $3 then day end as day,
+       sum(credits_nano_usd) as credits_nano_usd,
+       sum(byok_list_cost_nano_usd) as byok_list_cost_nano_usd
+from spending_days
+where (account_id, api_key_hash) in (select * from unnest($1::text[], $2::text[]))
+group by 1, 2, 3
+"""
+
+
+async def read_page(connection: Connection, scope: Scope) -> Page:
+    """Lock a scope's accounts, making those that are new, and read what else it names."""
+    page = Page()
+    if scope.account_ids:
+        await _lock_accounts(connection, page, scope.account_ids)
+    await _read_rest(connection, page, scope)
+    return page
+
+
+async def read_expired(
+    connection: Connection, now: datetime, holds_max: int
+) -> tuple[Page, list[Hold]]:
+    """The page of open holds past their time, without accounts that somebody else works on."""
+    page = Page()
+    found = await connection.fetch(_EXPIRED, now, holds_max)
+    if not found:
+        return page, []
+    accounts = {row["account_id"] for row in found}
+    _add_accounts(page, await connection.fetch(_LOCK_IDLE_ACCOUNTS, sorted(accounts)))
+    hold_ids = {row["hold_id"] for row in found if row["account_id"] in page.accounts}
+    if not hold_ids:
+        return page, []
+    _add_holds(page, await connection.fetch(_NAMED_HOLDS, sorted(hold_ids)))
+    expired = [hold for hold in page.open_holds.values() if hold.hold_until <= now]
+    months = sorted({hold.month for hold in expired})
+    await _read_allotments(connection, page, months)
+    return page, expired
+
+
+async def read_days(
+    connection: Connection, keys: Iterable[tuple[AccountId, ApiKeyHash]], today: date
+) -> dict[tuple[AccountId, ApiKeyHash], list[DaySpent]]:
+    """What was spent with each API key, days before this month and week as one sum."""
+    wanted = sorted(set(keys))
+    days: dict[tuple[AccountId, ApiKeyHash], list[DaySpent]] = {key: [] for key in wanted}
+    rows = await connection.fetch(
+        _DAYS, [key[0] for key in wanted], [key[1] for key in wanted], first_day_needed(today)
+    )
+    for row in rows:
+        days[row["account_id"], row["api_key_hash"]].append(
+            DaySpent(
+                day=row["day"],
+                credits_nano_usd=int(row["credits_nano_usd"]),
+                byok_list_cost_nano_usd=int(row["byok_list_cost_nano_usd"]),
+            )
+        )
+    return days
+
+
+async def _lock_accounts(connection: Connection, page: Page, wanted: set[AccountId]) -> None:
+    _add_accounts(page, await connection.fetch(_LOCK_ACCOUNTS, sorted(wanted)))
+    missing = sorted(wanted - page.accounts.keys())
+    if missing:
+        await connection.execute(_MAKE_ACCOUNTS, missing)
+        _add_accounts(page, await connection.fetch(_LOCK_ACCOUNTS, missing))
+
+
+async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
+    months = sorted(scope.months)
+    if scope.generation_ids:
+        ids = sorted(scope.generation_ids)
+        for row in await connection.fetch(_SETTLEMENTS, months, ids):
+            page.settlements[row["generation_id"]] = _settlement(row)
+        for row in await connection.fetch(_ABANDONMENTS, months, ids):
+            # of the two 'abandoned' comes last, and is the one that counts
+            page.abandonments[row["generation_id"]] = _abandonment(row)
+        _add_holds(page, await connection.fetch(_OPEN_HOLDS, months, ids))
+        await _read_allotments(connection, page, months)
+    if scope.hold_ids:
+        hold_ids = sorted(scope.hold_ids)
+        _add_holds(page, await connection.fetch(_NAMED_HOLDS, hold_ids))
+        for row in await connection.fetch(_REFUSALS, hold_ids):
+            page.refusals[row["hold_id"]] = _refusal(row)
+    if scope.top_up_keys:
+        keys = sorted(scope.top_up_keys)
+        rows = await connection.fetch(_TOP_UPS, [key[0] for key in keys], [key[1] for key in keys])
+        for row in rows:
+            page.top_ups[row["account_id"], row["key"]] = TopUp(
+                account_id=row["account_id"],
+                key=row["key"],
+                amount_nano_usd=int(row["amount_nano_usd"]),
+            )
+
+
+async def _read_allotments(connection: Connection, page: Page, months: list[str]) -> None:
+    for row in await connection.fetch(_ALLOTMENTS, sorted(page.accounts), months):
+        page.allotments[row["account_id"], row["month"]] = Allotment(
+            used=row["used"], reserved=row["reserved"]
+        )
+
+
+def _add_accounts(page: Page, rows: Iterable[Any]) -> None:
+    for row in rows:
+        page.accounts[row["account_id"]] = Account(
+            account_id=AccountId(row["account_id"]),
+            available_nano_usd=int(row["available_nano_usd"]),
+            held_nano_usd=int(row["held_nano_usd"]),
+            version=row["version"],
+            fee_percent=row["fee_percent"],
+            free_requests=row["free_requests"],
+            policy_version=row["policy_version"],
+        )
+
+
+def _add_holds(page: Page, rows: Iterable[Any]) -> None:
+    for row in rows:
+        hold = Hold(
+            hold_id=HoldId(row["hold_id"]),
+            month=row["month"],
+            generation_id=GenerationId(row["generation_id"]),
+            run_id=RunId(row["run_id"]),
+            account_id=AccountId(row["account_id"]),
+            api_key_hash=ApiKeyHash(row["api_key_hash"]),
+            is_byok=row["is_byok"],
+            provider=row["provider"],
+            waived=row["waived"],
+            fee_percent=row["fee_percent"],
+            amount_nano_usd=int(row["amount_nano_usd"]),
+            hold_until=row["hold_until"],
+        )
+        page.holds[hold.hold_id] = hold
+        if row["is_open"]:
+            page.open_holds[hold.generation_id] = hold
+
+
+def _settlement(row: Any) -> Settlement:
+    return Settlement(
+        generation_id=GenerationId(row["generation_id"]),
+        account_id=AccountId(row["account_id"]),
+        api_key_hash=ApiKeyHash(row["api_key_hash"]),
+        kind=SettlementKind(row["kind"]),
+        is_byok=row["is_byok"],
+        list_cost_nano_usd=int(row["list_cost_nano_usd"]),
+        collected_nano_usd=int(row["collected_nano_usd"]),
+        uncollected_nano_usd=int(row["uncollected_nano_usd"]),
+    )
+
+
+def _abandonment(row: Any) -> Abandonment:
+    return Abandonment(
+        generation_id=GenerationId(row["generation_id"]),
+        account_id=AccountId(row["account_id"]),
+        kind=AbandonmentKind(row["kind"]),
+        reason=row["reason"],
+    )
+
+
+def _refusal(row: Any) -> SpendRefused:
+    return SpendRefused(
+        code=row["code"],
+        message=row["message"],
+        needed_nano_usd=int(row["needed_nano_usd"]),
+        available_nano_usd=int(row["available_nano_usd"]),
+    )

@@ -1,0 +1,44 @@
+"""Publishes what transactions wrote to the outbox, in the order of their commits, beside the work."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from shared.postgres.outbox import Written
+from shared.postgres.outbox_relay import OutboxRelay
+
+_WAITING_MAX: Final = 1_000
+"""Transactions whose outbox waits for us; past it the sweeper publishes them."""
+_JOINED_MAX: Final = 50
+
+
+class Publications:
+    """What is handed over goes out at once, several transactions together when there are many."""
+
+    def __init__(self, relay: OutboxRelay) -> None:
+        """`run` publishes; until then what is handed over waits."""
+        self._relay = relay
+        self._waiting: deque[Written] = deque()
+        self._handed = asyncio.Event()
+
+    def hand(self, written: Written) -> None:
+        """Take over what a committed transaction wrote."""
+        if len(self._waiting) < _WAITING_MAX and (written.facts or written.dirty):
+            self._waiting.append(written)
+            self._handed.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            await self._handed.wait()
+            await self.publish_waiting()
+
+    async def publish_waiting(self) -> None:
+        """Publish what was handed over so far."""
+        self._handed.clear()
+        while self._waiting:
+            joined = Written()
+            for _ in range(min(len(self._waiting), _JOINED_MAX)):
+                joined += self._waiting.popleft()
+            unique = tuple(dict.fromkeys(joined.dirty))
+            await self._relay.publish_now(Written(facts=joined.facts, dirty=unique))

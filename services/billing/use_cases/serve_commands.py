@@ -1,0 +1,120 @@
+"""Answers commands: many in one transaction, in the order in which they came."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TypeAlias
+
+from services.billing.domain.abandon import release
+from services.billing.domain.authorize import authorize_spend
+from services.billing.domain.credits import add_credits
+from services.billing.domain.generation import month_of_generation
+from services.billing.domain.page import Entries, Page
+from services.billing.domain.policy import FeePolicy
+from services.billing.domain.spending import DaySpent, spending
+from services.billing.ports import Ledger, Observer, Scope, Transaction
+from shared.clock import Clock
+from shared.errors import PoisonRecord
+from shared.events.billing import (
+    AddCredits,
+    AuthorizeSpend,
+    HoldsReleased,
+    QuerySpending,
+    ReleaseHolds,
+    SpendRefused,
+)
+from shared.events.envelope import CallReply, Event, Refused
+from shared.ids import AccountId, ApiKeyHash, month_of
+from shared.kafka.calls import ReceivedCall
+from shared.telemetry.logging import get_logger, unit_of_work
+
+_Days: TypeAlias = Mapping[tuple[AccountId, ApiKeyHash], Sequence[DaySpent]]
+
+
+class ServeCommands:
+    """Takes batches of `billing.commands`."""
+
+    def __init__(
+        self, ledger: Ledger, installation: FeePolicy, clock: Clock, observer: Observer
+    ) -> None:
+        """`installation` is the fee policy of accounts without their own."""
+        self._ledger = ledger
+        self._installation = installation
+        self._clock = clock
+        self._observer = observer
+        self._logger = get_logger("commands")
+
+    async def __call__(self, calls: Sequence[ReceivedCall]) -> Sequence[CallReply]:
+        """The answer to each call. Raises Unavailable; every command may then come again."""
+        with unit_of_work(self._logger, "commands served", self._clock, calls=len(calls)) as line:
+            began = self._clock.monotonic()
+            answers = await self._answer_all([call.command for call in calls])
+            line.add(refused=sum(isinstance(answer, SpendRefused | Refused) for answer in answers))
+            self._observer.served(answers, self._clock.monotonic() - began)
+        return answers
+
+    async def _answer_all(self, commands: Sequence[Event]) -> list[CallReply]:
+        async def work(transaction: Transaction) -> list[CallReply]:
+            return await self._answer(transaction, commands)
+
+        try:
+            return await self._ledger.transact(work)
+        except PoisonRecord as error:
+            if len(commands) == 1:
+                return [Refused(code="invalid", message=error.reason)]
+        # One of them holds what the database cannot: alone each shows whether it is the one.
+        return [(await self._answer_all([command]))[0] for command in commands]
+
+    async def _answer(self, transaction: Transaction, commands: Sequence[Event]) -> list[CallReply]:
+        scope, questions = _scope(commands)
+        today = self._clock.now().date()
+        days: _Days = await transaction.read_days(questions, today) if questions else {}
+        page = await transaction.read_page(scope)
+        answers = [self._carry_out(page, command, days, today) for command in commands]
+        if page.entries != Entries():
+            await transaction.store(page)
+        return answers
+
+    def _carry_out(self, page: Page, command: Event, days: _Days, today: date) -> CallReply:
+        match command:
+            case AuthorizeSpend() | ReleaseHolds() if not _is_generation(command):
+                return Refused(code="invalid", message="is no generation id", field="generation_id")
+            case AuthorizeSpend():
+                return authorize_spend(page, command, self._installation)
+            case ReleaseHolds():
+                release(page, command.generation_id, command.account_id, command.reason)
+                return HoldsReleased(generation_id=command.generation_id)
+            case AddCredits():
+                return add_credits(page, command, month_of(self._clock.now()))
+            case QuerySpending():
+                return spending(days.get((command.account_id, command.api_key_hash), ()), today)
+            case _:
+                return Refused(code="invalid", message="billing does not know this command")
+
+
+def _scope(commands: Sequence[Event]) -> tuple[Scope, list[tuple[AccountId, ApiKeyHash]]]:
+    scope = Scope()
+    questions: list[tuple[AccountId, ApiKeyHash]] = []
+    for command in commands:
+        match command:
+            case AuthorizeSpend() | ReleaseHolds() if _is_generation(command):
+                scope.account_ids.add(command.account_id)
+                scope.generation_ids.add(command.generation_id)
+                scope.months.add(month_of_generation(command.generation_id))
+            case AddCredits():
+                scope.account_ids.add(command.account_id)
+                scope.top_up_keys.add((command.account_id, command.key))
+            case QuerySpending():
+                questions.append((command.account_id, command.api_key_hash))
+            case _:
+                continue
+        if isinstance(command, AuthorizeSpend):
+            scope.hold_ids.add(command.hold_id)
+    return scope, questions
+
+
+def _is_generation(command: AuthorizeSpend | ReleaseHolds) -> bool:
+    try:
+        month_of_generation(command.generation_id)
+    except (ValueError, OverflowError, OSError):
+        return False
+    return True

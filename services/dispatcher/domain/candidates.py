@@ -1,0 +1,139 @@
+"""Which credential serves which endpoint of a model, before any wish of the request is looked at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.dispatcher.domain.attempt import Attempt, Endpoint
+from services.dispatcher.domain.request import ProviderPreferences
+from shared.events.catalog import CatalogEndpoint, ModelListed
+from shared.events.credentials import CredentialChanged
+from shared.events.generations import Tier
+from shared.ids import ApiKeyHash, MemberId
+
+AZURE: Final = "azure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as far as filters of credentials look at it."""
+
+    api_key_hash: ApiKeyHash
+    member_id: MemberId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An attempt that could be made, and the place of its endpoint in the catalog's order."""
+
+    attempt: Attempt
+    catalog_order: int
+
+
+def is_admitted(credential: CredentialChanged, model: str, caller: Caller) -> bool:
+    """Whether the credential is enabled and all its filters match."""
+    filters = credential.filters
+    return (
+        credential.enabled
+        and (filters.models is None or model in filters.models)
+        and (filters.api_key_hashes is None or caller.api_key_hash in filters.api_key_hashes)
+        and (filters.member_ids is None or caller.member_id in filters.member_ids)
+    )
+
+
+def own_candidates(model: ModelListed, credential: CredentialChanged) -> Iterator[Candidate]:
+    """What an account's credential can serve of a model."""
+    yield from _candidates(model, credential, credential.section)
+
+
+def shared_candidates(model: ModelListed, credential: CredentialChanged) -> Iterator[Candidate]:
+    """What a platform credential can serve of a model: only where the catalog offers it."""
+    offered = {each.provider for each in model.endpoints if not each.byok_only}
+    if credential.provider in offered:
+        yield from _candidates(model, credential, "shared")
+
+
+def _candidates(
+    model: ModelListed, credential: CredentialChanged, tier: Tier
+) -> Iterator[Candidate]:
+    if credential.deployments is None:
+        for order, listed in enumerate(model.endpoints):
+            if listed.provider == credential.provider and not (
+                tier == "shared" and listed.byok_only
+            ):
+                yield _candidate(model, listed, order, credential, tier)
+        return
+    if not model.endpoints:
+        return
+    priced, place = _catalog_endpoint_for_deployments(model.endpoints, credential.provider)
+    seen: set[str] = set()
+    for deployment in credential.deployments:
+        if deployment.model_slug == model.slug and deployment.model_id not in seen:
+            seen.add(deployment.model_id)
+            yield _candidate(model, priced, place, credential, tier, deployment.model_id)
+
+
+def _catalog_endpoint_for_deployments(
+    endpoints: Sequence[CatalogEndpoint], provider: str
+) -> tuple[CatalogEndpoint, int]:
+    """Where a deployment's price and limits come from: the provider's own, else the model's first."""
+    for order, listed in enumerate(endpoints):
+        if listed.provider == provider:
+            return listed, order
+    return endpoints[0], len(endpoints)
+
+
+def _candidate(
+    model: ModelListed,
+    listed: CatalogEndpoint,
+    order: int,
+    credential: CredentialChanged,
+    tier: Tier,
+    model_id: str | None = None,
+) -> Candidate:
+    provider_model = listed.model if model_id is None else model_id
+    known = listed.provider == credential.provider
+    endpoint = Endpoint(
+        id=f"{credential.provider}/{provider_model}",
+        provider=credential.provider,
+        provider_name=listed.provider_name if known else credential.provider.title(),
+        provider_model=provider_model,
+        prices=listed.prices,
+        context_length_tokens=listed.context_length_tokens,
+        output_tokens_max=listed.output_tokens_max,
+    )
+    return Candidate(
+        Attempt(model=model.slug, endpoint=endpoint, credential=credential, tier=tier), order
+    )
+
+
+def matches_provider(endpoint: Endpoint, wanted: str) -> bool:
+    """Whether a slug in a request's preferences means this endpoint: provider, its name, or the id."""
+    return wanted in {
+        endpoint.provider,
+        endpoint.provider_name.lower().replace(" ", "-"),
+        endpoint.id.lower(),
+    }
+
+
+def place_in_order(endpoint: Endpoint, preferences: ProviderPreferences) -> int | None:
+    """The place that `provider.order` gives the endpoint, None when it is not named there."""
+    for place, wanted in enumerate(preferences.order or ()):
+        if matches_provider(endpoint, wanted):
+            return place
+    return None
+
+
+def is_wanted(endpoint: Endpoint, preferences: ProviderPreferences) -> bool:
+    """Whether `only`, `ignore` and `order` without fallbacks leave the endpoint in."""
+    if preferences.only is not None and not any(
+        matches_provider(endpoint, wanted) for wanted in preferences.only
+    ):
+        return False
+    if any(matches_provider(endpoint, ignored) for ignored in preferences.ignore or ()):
+        return False
+    return not (
+        preferences.allow_fallbacks is False
+        and preferences.order
+        and place_in_order(endpoint, preferences) is None
+    )

@@ -1,0 +1,51 @@
+"""What an attempt was promised it may cost, and what its answer did cost."""
+
+from dataclasses import dataclass
+
+from shared.events.generations import Spend
+from shared.events.replies import ReplyUsage
+from shared.events.usage import Prices, Usage, completion_cost, list_cost, prompt_cost
+from shared.money import NanoUsd, PicoUsd, fee_of, rounded
+
+_PICO_PER_NANO = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What billing, or ample allotment, promised before the attempt. Amounts are nano-USD.
+
+    Billing posts at most the fee of the worst case, so no client is told more than that.
+    """
+
+    spend: Spend
+    worst_case_nano_usd: int | None = None
+
+    def fee(self, exact: PicoUsd) -> NanoUsd:
+        """The BYOK fee of an exact list cost."""
+        percent = self.spend.fee_percent
+        if self.spend.waived or percent is None:
+            return NanoUsd(0)
+        fee = fee_of(exact, percent)
+        if self.worst_case_nano_usd is None:
+            return fee
+        return min(fee, fee_of(PicoUsd(self.worst_case_nano_usd * _PICO_PER_NANO), percent))
+
+
+def reply_usage(usage: Usage, prices: Prices, promise: Promise, *, is_byok: bool) -> ReplyUsage:
+    """Usage and cost as the client is told; the same sums that billing posts."""
+    exact = list_cost(usage, prices)
+    cost = promise.fee(exact) if is_byok else rounded(exact)
+    return ReplyUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        # a completion of zero tokens costs nothing
+        cost_nano_usd=cost if usage.completion_tokens > 0 else 0,
+        is_byok=is_byok,
+        list_cost_nano_usd=rounded(exact),
+        list_prompt_cost_nano_usd=rounded(prompt_cost(usage, prices)),
+        list_completion_cost_nano_usd=rounded(completion_cost(usage, prices)),
+        estimated=usage.estimated,
+    )

@@ -1,0 +1,74 @@
+"""Counting tokens without a tokenizer: never too low beforehand, about right afterwards.
+
+Beforehand (for a hold): one token for every two bytes of the prompt's JSON. The tokenizers of this
+decade take three to five bytes of English and two to three of Chinese or code for a token, so this
+errs upward; base64 of images errs far upward, and the model's context length caps it. Whatever the
+real count is, only the real count is charged.
+
+Afterwards (when a provider does not tell usage): one token for every four bytes of what was sent
+and of what was delivered. It is marked as an estimate wherever it is shown.
+"""
+
+from typing import Final
+
+from services.dispatcher.domain.attempt import Endpoint
+from services.dispatcher.domain.request import ChatRequest
+from shared.events.replies import Choice
+from shared.events.usage import Prices, Usage, list_cost
+from shared.money import NanoUsd, rounded
+
+_CAUTIOUS_BYTES_PER_TOKEN: Final = 2
+_USUAL_BYTES_PER_TOKEN: Final = 4
+
+
+def worst_case(request: ChatRequest, endpoint: Endpoint) -> NanoUsd:
+    """The list cost of the largest answer that the endpoint may give to the request."""
+    prompt_tokens = min(
+        _tokens(request.prompt_bytes, _CAUTIOUS_BYTES_PER_TOKEN), endpoint.context_length_tokens
+    )
+    wanted = request.max_tokens
+    longest = endpoint.output_tokens_max
+    completion_tokens = longest if wanted is None else max(1, min(wanted, longest))
+    return rounded(
+        list_cost(
+            Usage(
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens * request.choices_wanted,
+                cache_write_tokens=prompt_tokens if _writing_costs_more(endpoint.prices) else 0,
+            ),
+            endpoint.prices,
+        )
+    )
+
+
+def _writing_costs_more(prices: Prices) -> bool:
+    return prices.input_cache_write is not None and prices.input_cache_write > prices.prompt
+
+
+def estimated_usage(request: ChatRequest, endpoint: Endpoint, delivered_bytes: int) -> Usage:
+    """What a generation probably used, from what was asked and what was delivered."""
+    prompt_tokens = _tokens(request.prompt_bytes, _USUAL_BYTES_PER_TOKEN)
+    return Usage(
+        prompt_tokens=min(prompt_tokens, endpoint.context_length_tokens),
+        completion_tokens=_tokens(delivered_bytes, _USUAL_BYTES_PER_TOKEN),
+        estimated=True,
+    )
+
+
+def delivered_bytes(choices: list[Choice]) -> int:
+    """Bytes of text and of tool calls in choices or deltas: what the model wrote."""
+    size = 0
+    for choice in choices:
+        message = choice.message
+        for text in (message.content, message.reasoning, message.refusal):
+            if text:
+                size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        for call in message.tool_calls or ():
+            function = call.function
+            if function is not None:
+                size += len(function.name or "") + len(function.arguments or "")
+    return size
+
+
+def _tokens(size_bytes: int, bytes_per_token: int) -> int:
+    return -(-size_bytes // bytes_per_token)

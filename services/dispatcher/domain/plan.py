@@ -1,0 +1,185 @@
+"""The plan: which attempts a request may make, in order (design.md section 7).
+
+Models in the client's order; per model own prioritized credentials, then shared capacity, then own
+fallback credentials; within a tier by endpoint preference (`provider.order`, then the catalog), then
+by the credentials' order and age.
+
+`always_use` on any credential that matches, whatever its health and whatever provider the request
+prefers, takes every shared attempt for that model out, at any provider; `byok_only` takes all out.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.candidates import (
+    Caller,
+    Candidate,
+    is_admitted,
+    is_wanted,
+    own_candidates,
+    place_in_order,
+    shared_candidates,
+)
+from services.dispatcher.domain.health import Health
+from services.dispatcher.domain.request import ChatRequest
+from shared.events.catalog import ModelListed
+from shared.events.credentials import CredentialChanged
+
+ATTEMPTS_MAX: Final = 16
+"""The longest plan; what comes after is not tried."""
+_TIERS: Final = {"prioritized": 0, "shared": 1, "fallback": 2}
+_UNNAMED: Final = 1_000_000
+_ALWAYS_SUPPORTED: Final = frozenset({"messages", "metadata", "user", "n"})
+
+Blocking = Callable[[Attempt], Health | None]
+"""Why an attempt must not be made now, from the health table."""
+
+
+class WhyLeftOut(StrEnum):
+    """Why an attempt that exists is not in the plan."""
+
+    BYOK_ONLY = "byok_only"
+    ALWAYS_USE = "always_use"
+    NOT_WANTED = "provider_preferences"
+    PARAMETERS = "require_parameters"
+    NO_FALLBACKS = "allow_fallbacks"
+    NO_ADAPTER = "no_adapter"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An attempt that is not in the plan; `health` is there when that is why."""
+
+    attempt: Attempt
+    why: WhyLeftOut
+    health: Health | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What may be tried. `unknown_models` are slugs that the catalog does not have."""
+
+    attempts: tuple[Attempt, ...]
+    left_out: tuple[LeftOut, ...]
+    unknown_models: tuple[str, ...]
+
+
+def plan(
+    request: ChatRequest,
+    *,
+    model_of: Callable[[str], ModelListed | None],
+    own: Sequence[CredentialChanged],
+    platform: Sequence[CredentialChanged],
+    blocking: Blocking,
+    byok_only: bool,
+    caller: Caller,
+    providers: Iterable[str],
+) -> Plan:
+    """Plan a request.
+
+    `own` are the account's credentials, `platform` those of shared capacity, `providers` the slugs
+    that there are adapters for.
+    """
+    adapters = frozenset(providers)
+    attempts: list[Attempt] = []
+    left_out: list[LeftOut] = []
+    unknown: list[str] = []
+    for slug in request.models:
+        model = model_of(slug)
+        if model is None:
+            unknown.append(slug)
+            continue
+        candidates, shared_refusal = _candidates(
+            model, own, platform, byok_only=byok_only, caller=caller
+        )
+        candidates.sort(key=lambda each: _place(each, request))
+        first_only = request.preferences.allow_fallbacks is False and not request.preferences.order
+        taken = False
+        for candidate in candidates:
+            attempt = candidate.attempt
+            why = _refusal(attempt, model, request, adapters, shared_refusal)
+            if why is None and first_only and taken:
+                why = WhyLeftOut.NO_FALLBACKS
+            if why is not None:
+                left_out.append(LeftOut(attempt, why))
+                continue
+            taken = True
+            health = blocking(attempt)
+            if health is not None:
+                left_out.append(LeftOut(attempt, WhyLeftOut.UNHEALTHY, health))
+                continue
+            attempts.append(attempt)
+    return Plan(
+        attempts=tuple(attempts[:ATTEMPTS_MAX]),
+        left_out=tuple(left_out),
+        unknown_models=tuple(unknown),
+    )
+
+
+def _candidates(
+    model: ModelListed,
+    own: Sequence[CredentialChanged],
+    platform: Sequence[CredentialChanged],
+    *,
+    byok_only: bool,
+    caller: Caller,
+) -> tuple[list[Candidate], WhyLeftOut | None]:
+    """All that could be tried, and why shared capacity must not be."""
+    found: list[Candidate] = []
+    always_use = False
+    for credential in own:
+        if is_admitted(credential, model.slug, caller):
+            before = len(found)
+            found.extend(own_candidates(model, credential))
+            always_use = always_use or (credential.always_use and len(found) > before)
+    for credential in platform:
+        if is_admitted(credential, model.slug, caller):
+            found.extend(shared_candidates(model, credential))
+    if byok_only:
+        return found, WhyLeftOut.BYOK_ONLY
+    return found, WhyLeftOut.ALWAYS_USE if always_use else None
+
+
+def _refusal(
+    attempt: Attempt,
+    model: ModelListed,
+    request: ChatRequest,
+    adapters: frozenset[str],
+    shared_refusal: WhyLeftOut | None,
+) -> WhyLeftOut | None:
+    if shared_refusal is not None and not attempt.is_byok:
+        return shared_refusal
+    if not is_wanted(attempt.endpoint, request.preferences):
+        return WhyLeftOut.NOT_WANTED
+    if request.preferences.require_parameters and not _supports(model, request):
+        return WhyLeftOut.PARAMETERS
+    if attempt.endpoint.provider not in adapters:
+        return WhyLeftOut.NO_ADAPTER
+    return None
+
+
+def _supports(model: ModelListed, request: ChatRequest) -> bool:
+    wanted = set(request.fields) - _ALWAYS_SUPPORTED
+    return wanted.issubset(model.capabilities.supported_parameters)
+
+
+def _place(
+    candidate: Candidate, request: ChatRequest
+) -> tuple[int, int, int, int, int, datetime, str]:
+    attempt = candidate.attempt
+    credential = attempt.credential
+    named = place_in_order(attempt.endpoint, request.preferences)
+    return (
+        _TIERS[attempt.tier],
+        _UNNAMED if named is None else named,
+        candidate.catalog_order,
+        _TIERS[credential.section],
+        credential.order,
+        credential.created_at,
+        credential.credential_id,
+    )

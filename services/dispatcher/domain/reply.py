@@ -1,0 +1,45 @@
+"""What a provider answers, in OpenAI's terms, whatever it speaks itself.
+
+`ReplyDelta` and `Choice` are those of `shared.events.replies`, so that nothing is translated twice
+on its way to the client. `finish_reason` is normalised; the provider's own word stands in
+`native_finish_reason`.
+"""
+
+from dataclasses import dataclass
+
+from services.dispatcher.domain.failure import ProviderFailure
+from shared.events.replies import Choice, ReplyDelta
+from shared.events.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeReply:
+    """A completion that was not streamed. `usage` is None when the provider did not tell."""
+
+    choices: list[Choice]
+    usage: Usage | None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSeen:
+    """The provider told usage before its end, for what it has counted so far; the last one holds."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEnded:
+    """The stream came to its proper end: terminator or finish reason seen, nothing cut.
+
+    `usage` None means that the last `UsageSeen` holds, or that the provider did not tell.
+    """
+
+    usage: Usage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
+StreamPiece = ReplyDelta | UsageSeen | StreamEnded | ProviderFailure
+"""The last piece of a stream is always a StreamEnded or a ProviderFailure, and nothing follows it."""

@@ -1,0 +1,136 @@
+"""A client's chat request, read as far as the dispatcher needs it.
+
+The body is OpenRouter's chat request, which ingress has validated. What routing needs becomes
+fields; every other field stays the JSON text that the client sent, so that an adapter which passes
+it on need not decode and encode it again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import msgspec
+
+MODELS_MAX = 16
+"""Models that one request may name; further ones are not looked at."""
+
+_NOT_FOR_PROVIDERS = frozenset(
+    {
+        "debug",
+        "max_completion_tokens",
+        "max_tokens",
+        "model",
+        "models",
+        "plugins",
+        "preset",
+        "provider",
+        "route",
+        "session_id",
+        "stream",
+        "stream_options",
+        "trace",
+        "transforms",
+        "usage",
+    }
+)
+"""Fields that are read here, or are OpenRouter's own: no adapter ever sees them."""
+
+
+class ProviderPreferences(msgspec.Struct, frozen=True):
+    """Which providers may serve, in the client's words; slugs in lower case. None restricts nothing.
+
+    A base slug (`google-vertex`) means all of the provider's endpoints.
+    """
+
+    order: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
+    allow_fallbacks: bool | None = True
+    require_parameters: bool | None = False
+    byok_only: bool | None = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """What is asked for. `models` are slugs in order of preference, at least one.
+
+    `max_tokens` bounds the completion, whichever of the two field names the client used; an adapter
+    writes it under the name that its provider wants. `choices_wanted` is the field `n`. `fields` are the client's other fields
+    (`messages` is always there, then `temperature`, `tools`, ...), each as raw JSON; an adapter
+    takes those that its provider understands.
+    """
+
+    models: tuple[str, ...]
+    preferences: ProviderPreferences
+    stream: bool
+    max_tokens: int | None
+    choices_wanted: int = 1
+    fields: Mapping[str, msgspec.Raw]
+
+    @property
+    def prompt_bytes(self) -> int:
+        """Bytes of everything that a provider counts as prompt: messages, tools and schemas."""
+        return sum(memoryview(raw).nbytes for raw in self.fields.values())
+
+
+class _Routing(msgspec.Struct):
+    model: str | None = None
+    models: list[str] | None = None
+    provider: ProviderPreferences | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+
+
+_routing_decoder = msgspec.json.Decoder(_Routing)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRequest:
+    """The body is no chat request; `message` says what and where, in words for the client."""
+
+    message: str
+
+
+def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
+    """Read the opened request body."""
+    try:
+        routing = _routing_decoder.decode(body)
+        fields = _fields_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return UnreadableRequest(f"the request body cannot be read: {error}")
+    named = [routing.model] if routing.model else []
+    models = tuple(dict.fromkeys([*named, *(routing.models or [])]))[:MODELS_MAX]
+    if not models:
+        return UnreadableRequest("model: name at least one model")
+    if "messages" not in fields:
+        return UnreadableRequest("messages: must be given")
+    max_tokens = routing.max_completion_tokens
+    return ChatRequest(
+        models=models,
+        preferences=_in_lower_case(routing.provider or ProviderPreferences()),
+        stream=bool(routing.stream),
+        max_tokens=routing.max_tokens if max_tokens is None else max_tokens,
+        choices_wanted=max(1, routing.n or 1),
+        fields=MappingProxyType(
+            {name: raw for name, raw in fields.items() if name not in _NOT_FOR_PROVIDERS}
+        ),
+    )
+
+
+def _in_lower_case(preferences: ProviderPreferences) -> ProviderPreferences:
+    """Clients also send display names (`Anthropic`); slugs are lower case."""
+    return msgspec.structs.replace(
+        preferences,
+        order=_lowered(preferences.order),
+        only=_lowered(preferences.only),
+        ignore=_lowered(preferences.ignore),
+    )
+
+
+def _lowered(slugs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return (
+        None if slugs is None else tuple(slug.strip().lower().replace(" ", "-") for slug in slugs)
+    )

@@ -1,0 +1,151 @@
+"""One run of a generation while it goes on, and the ways in which it ends."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, assert_never
+
+import msgspec
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.client_error import ClientError
+from services.dispatcher.domain.cost import Promise
+from services.dispatcher.domain.estimate import estimated_usage
+from services.dispatcher.domain.reply import WholeReply
+from services.dispatcher.domain.request import ChatRequest
+from shared.events.completions import CompletionRequested
+from shared.events.generations import AttemptReceipt, GenerationFinished
+from shared.events.replies import AttemptSummary
+from shared.events.usage import Usage
+from shared.ids import RunId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The provider's answer came to its proper end; `whole` is None when it was streamed."""
+
+    whole: WholeReply | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The client gets an error, or an error chunk when the first token is out."""
+
+    error: ClientError
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Nobody waits for the rest: the client left, its ingress died, or another run answers."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The run did not begin: too late, somebody else's, unwanted, or not to be opened."""
+
+    reason: str
+
+
+Ending = Completed | Failed | Cancelled | Dropped
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What is known so far. `is_claimed` says that no other dispatcher has it. `answering` is the attempt that answers, once that is certain.
+
+    `first_token_out` is when nothing falls back any more. `usage` is what the provider told,
+    `delivered_bytes` what went towards the client of a stream.
+    """
+
+    asked: CompletionRequested
+    run_id: RunId
+    began_at: datetime
+    is_claimed: bool = False
+    request: ChatRequest | None = None
+    attempts: list[AttemptReceipt] = field(default_factory=list)
+    fallback_reasons: list[str] = field(default_factory=list)
+    answering: Attempt | None = None
+    promise: Promise | None = None
+    first_token_out: bool = False
+    first_token_seconds: float | None = None
+    usage: Usage | None = None
+    delivered_bytes: int = 0
+    finish_reason: str | None = None
+
+    def used(self, *, is_complete: bool) -> Usage | None:
+        """Usage as told, or estimated from what was delivered; None when nothing was.
+
+        Of a run that was cut short, the provider's count so far may lag behind what was delivered.
+        """
+        if self.answering is None or self.request is None:
+            return None
+        if is_complete and self.usage is not None:
+            return self.usage
+        if not self.first_token_out:
+            return None
+        estimate = estimated_usage(self.request, self.answering.endpoint, self.delivered_bytes)
+        if self.usage is None:
+            return estimate
+        if self.usage.completion_tokens >= estimate.completion_tokens:
+            return self.usage
+        return msgspec.structs.replace(
+            self.usage, completion_tokens=estimate.completion_tokens, estimated=True
+        )
+
+    def finished(self, ending: Completed | Failed | Cancelled, now: datetime) -> GenerationFinished:
+        """The fact that billing charges by."""
+        attempt = self.answering
+        return GenerationFinished(
+            generation_id=self.asked.generation_id,
+            run_id=self.run_id,
+            account_id=self.asked.account_id,
+            api_key_hash=self.asked.api_key_hash,
+            outcome=outcome_of(ending),
+            is_byok=attempt is not None and attempt.is_byok,
+            model=attempt.model if attempt else None,
+            provider=attempt.endpoint.provider if attempt else None,
+            endpoint=attempt.endpoint.id if attempt else None,
+            credential_id=attempt.credential.credential_id if attempt and attempt.is_byok else None,
+            usage=self.used(is_complete=isinstance(ending, Completed)),
+            prices=attempt.endpoint.prices if attempt else None,
+            spend=self.promise.spend if self.promise else None,
+            attempts=tuple(self.attempts),
+            finish_reason="error" if isinstance(ending, Failed) else self.finish_reason,
+            streamed=self.request is not None and self.request.stream,
+            started_at=self.began_at,
+            finished_at=now,
+        )
+
+    def summaries(self) -> tuple[AttemptSummary, ...]:
+        """The attempts as the client may see them."""
+        return tuple(
+            AttemptSummary(
+                provider=receipt.provider,
+                model=receipt.model,
+                endpoint=receipt.endpoint,
+                status=receipt.status,
+                credential_id=receipt.credential_id,
+                tier=receipt.tier,
+                failure=receipt.failure,
+            )
+            for receipt in self.attempts
+        )
+
+
+Outcome = Literal["completed", "failed", "cancelled"]
+
+
+def outcome_of(ending: Completed | Failed | Cancelled) -> Outcome:
+    """The word for an ending in facts."""
+    match ending:
+        case Completed():
+            return "completed"
+        case Failed():
+            return "failed"
+        case Cancelled():
+            return "cancelled"
+        case _:
+            assert_never(ending)

@@ -1,0 +1,56 @@
+"""Telling the ingresses that wait which generations we hold, and hearing ourselves on the way."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from services.dispatcher.use_cases.running import Running
+from shared.errors import Unavailable
+from shared.events.completions import DispatcherAlive
+from shared.events.topics import INFERENCE_CANCELLATIONS, INGRESS_REPLIES
+from shared.ids import InstanceId
+from shared.kafka.producer import EventProducer
+from shared.kafka.record import Record
+
+ANNOUNCE_SECONDS: Final = 1.0
+
+
+class KafkaLiveness:
+    """Announces once a second."""
+
+    def __init__(self, producer: EventProducer, running: Running, *, instance: InstanceId) -> None:
+        """What `running` holds is told to whom it is for."""
+        self._producer = producer
+        self._running = running
+        self._instance = instance
+
+    async def run(self) -> None:
+        """Announce until cancelled; what a broker that is away misses is not sent later."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self._producer.send_many(self.announcements())
+            await asyncio.sleep(ANNOUNCE_SECONDS)
+
+    def announcements(self) -> list[Record]:
+        """One for each reply partition that waits, and one that comes back to ourselves.
+
+        Ours is a broadcast beside those of the ingresses: while it comes back, their silence is
+        theirs and not our reader's.
+        """
+        records = [
+            self._producer.record(
+                INGRESS_REPLIES,
+                DispatcherAlive(instance_id=self._instance, generation_ids=generation_ids),
+                key=self._instance,
+                partition=partition,
+            )
+            for partition, generation_ids in self._running.held_for_each_partition().items()
+        ]
+        records.append(
+            self._producer.record(
+                INFERENCE_CANCELLATIONS,
+                DispatcherAlive(instance_id=self._instance, generation_ids=[]),
+                key=self._instance,
+            )
+        )
+        return records

@@ -1,0 +1,206 @@
+"""One call of a chat completions endpoint: sent, read, and every way it can fail made a value."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import aiohttp
+import msgspec
+from typing_extensions import override
+
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
+from services.dispatcher.outbound.egress import (
+    PLAIN,
+    STREAM,
+    AddressForbidden,
+    AnswerTooLarge,
+    Egress,
+    EgressForbidden,
+    ends_within,
+    read_whole,
+)
+from services.dispatcher.outbound.providers.failures import FailureReader
+from services.dispatcher.outbound.providers.openai_response import (
+    decode_completion,
+    is_given,
+    read_whole_reply,
+)
+from services.dispatcher.outbound.providers.openai_stream import StreamReader
+from services.dispatcher.outbound.providers.quirks import Quirks
+from shared.clock import Clock
+from shared.events.replies import ReplyDelta
+
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""The largest whole answer that is taken; what ingress can be sent is a little more."""
+ERROR_BYTES_MAX: Final = 64 * 1024
+END_OF_BODY_SECONDS: Final = 0.05
+"""How long a stream that said `[DONE]` may take to end, for its connection to be used again."""
+
+_BROKEN = (aiohttp.ClientError, TimeoutError, OSError, EgressForbidden, AnswerTooLarge)
+_NOT_A_COMPLETION: Final = ProviderFailure(
+    failure=FailureClass.PROVIDER_ERROR, status=200, code="not_a_completion"
+)
+_GAVE_UP: Final = ProviderFailure(
+    failure=FailureClass.PROVIDER_ERROR, status=200, code="finish_reason_error"
+)
+_OK: Final = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Everything that goes out, and what is needed to read what comes back.
+
+    `secret` is the key in `headers`, so that no error repeats it. It does not print.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    secret: str
+    quirks: Quirks
+
+    @override
+    def __repr__(self) -> str:
+        return f"Call(url={self.url!r})"
+
+
+class CompletionsClient:
+    """Makes calls. A ProviderFailure in place of a call comes back as it is."""
+
+    def __init__(
+        self,
+        egress: Egress,
+        clock: Clock,
+        *,
+        plain: aiohttp.ClientTimeout = PLAIN,
+        stream: aiohttp.ClientTimeout = STREAM,
+    ) -> None:
+        """`clock` is for `Retry-After` when it is a date; `plain` and `stream` are the deadlines."""
+        self._egress = egress
+        self._clock = clock
+        self._plain_limits = plain
+        self._stream_limits = stream
+
+    async def complete(self, call: Call | ProviderFailure) -> WholeReply | ProviderFailure:
+        """Call without streaming."""
+        if isinstance(call, ProviderFailure):
+            return call
+        try:
+            response = await self._egress.post(
+                call.url, headers=call.headers, body=call.body, limits=self._plain_limits
+            )
+        except _BROKEN as error:
+            return _broken(error)
+        try:
+            if response.status not in _OK:
+                return await self._refused(response, call)
+            return await _whole(response, call)
+        finally:
+            # A body that was read to its end has given its connection back; any other is cut off.
+            response.close()
+
+    async def stream(self, call: Call | ProviderFailure) -> AsyncGenerator[StreamPiece, None]:
+        """Call and yield pieces as they come."""
+        if isinstance(call, ProviderFailure):
+            yield call
+            return
+        try:
+            response = await self._egress.post(
+                call.url, headers=call.headers, body=call.body, limits=self._stream_limits
+            )
+        except _BROKEN as error:
+            yield _broken(error)
+            return
+        try:
+            if response.status not in _OK:
+                yield await self._refused(response, call)
+            elif response.headers.get("Content-Type", "").startswith("application/json"):
+                for piece in _as_pieces(await _whole(response, call)):
+                    yield piece
+            else:
+                reader = StreamReader(call.quirks, FailureReader(call.secret))
+                while not reader.ended:
+                    for piece in await _next_pieces(response, reader):
+                        if isinstance(piece, StreamEnded):
+                            await ends_within(response, seconds=END_OF_BODY_SECONDS)
+                        yield piece
+        finally:
+            response.close()
+
+    async def _refused(self, response: aiohttp.ClientResponse, call: Call) -> ProviderFailure:
+        try:
+            body = await read_whole(response, bytes_max=ERROR_BYTES_MAX)
+        except _BROKEN:
+            body = b""  # the status says enough
+        return FailureReader(call.secret).from_answer(
+            response.status, response.headers, body, self._clock.now()
+        )
+
+
+async def _whole(response: aiohttp.ClientResponse, call: Call) -> WholeReply | ProviderFailure:
+    try:
+        body = await read_whole(response, bytes_max=ANSWER_BYTES_MAX)
+    except _BROKEN as error:
+        return replace(_broken(error), status=response.status)
+    try:
+        completion = decode_completion(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _NOT_A_COMPLETION
+    failures = FailureReader(call.secret)
+    if is_given(completion.error):
+        return failures.from_error(completion.error)
+    for choice in completion.choices or ():
+        if is_given(choice.error):
+            return failures.from_error(choice.error)
+    reply = read_whole_reply(completion, call.quirks)
+    if reply is None:
+        return _NOT_A_COMPLETION
+    return _GAVE_UP if any(each.finish_reason == "error" for each in reply.choices) else reply
+
+
+async def _next_pieces(response: aiohttp.ClientResponse, reader: StreamReader) -> list[StreamPiece]:
+    try:
+        received = await response.content.readany()
+    except _BROKEN as error:
+        return [reader.break_off(replace(_broken(error), status=response.status))]
+    return reader.feed(received) if received else reader.end()
+
+
+def _as_pieces(reply: WholeReply | ProviderFailure) -> list[StreamPiece]:
+    """A whole answer to a call that asked for a stream."""
+    if isinstance(reply, ProviderFailure):
+        return [reply]
+    pieces: list[StreamPiece] = [ReplyDelta(choices=reply.choices)]
+    if reply.usage is not None:
+        pieces.append(UsageSeen(reply.usage))
+    ended = StreamEnded(
+        usage=reply.usage,
+        service_tier=reply.service_tier,
+        system_fingerprint=reply.system_fingerprint,
+    )
+    return [*pieces, ended]
+
+
+def _broken(error: Exception) -> ProviderFailure:
+    """What it means that no whole answer came. Nothing of the library's own text is passed on."""
+    match error:
+        case (
+            EgressForbidden()
+            | aiohttp.InvalidURL()
+            | aiohttp.ClientConnectorError(os_error=AddressForbidden())
+        ):
+            return _FORBIDDEN
+        case AnswerTooLarge():
+            return ProviderFailure(failure=FailureClass.PROVIDER_ERROR, code="answer_too_large")
+        case aiohttp.ConnectionTimeoutError():
+            return ProviderFailure(failure=FailureClass.UNREACHABLE, code="connect_timeout")
+        case TimeoutError():
+            return ProviderFailure(failure=FailureClass.TIMED_OUT)
+        case aiohttp.ClientResponseError():
+            return ProviderFailure(failure=FailureClass.PROVIDER_ERROR, code="bad_http")
+        case _:
+            return ProviderFailure(failure=FailureClass.UNREACHABLE)
+
+
+_FORBIDDEN: Final = ProviderFailure(failure=FailureClass.MISCONFIGURED, code="address_forbidden")

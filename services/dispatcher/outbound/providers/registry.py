@@ -1,0 +1,101 @@
+"""Every provider that the dispatcher can call.
+
+To add one that speaks OpenAI's chat completions, add a row to `ROWS`: its slug, its display name, the
+base URL (its path is `<base URL>/chat/completions`), and its quirks; where it differs from its like,
+add a constant to `quirks.py`. Nothing else has to change: the test of the registry calls each row.
+A provider that speaks something else gets a module of its own beside `azure.py`.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from services.dispatcher.outbound.egress import open_egress
+from services.dispatcher.outbound.providers import quirks
+from services.dispatcher.outbound.providers.azure import Azure
+from services.dispatcher.outbound.providers.completions_client import CompletionsClient
+from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
+from services.dispatcher.ports import Provider
+from shared.clock import Clock
+
+AZURE: Final = "azure"
+
+ROWS: Final = (
+    ProviderRow(
+        slug="openai",
+        name="OpenAI",
+        base_url="https://api.openai.com/v1",
+        quirks=quirks.OPENAI,
+    ),
+    ProviderRow(
+        slug="mistral",
+        name="Mistral",
+        base_url="https://api.mistral.ai/v1",
+        quirks=quirks.MISTRAL,
+    ),
+    ProviderRow(
+        slug="deepseek",
+        name="DeepSeek",
+        base_url="https://api.deepseek.com/v1",
+        quirks=quirks.DEEPSEEK,
+    ),
+    ProviderRow(
+        slug="groq",
+        name="Groq",
+        base_url="https://api.groq.com/openai/v1",
+        quirks=quirks.GROQ,
+    ),
+    ProviderRow(
+        slug="together",
+        name="Together",
+        base_url="https://api.together.xyz/v1",
+        quirks=quirks.OPEN_MODELS,
+    ),
+    ProviderRow(
+        slug="fireworks",
+        name="Fireworks",
+        base_url="https://api.fireworks.ai/inference/v1",
+        quirks=quirks.OPEN_MODELS,
+    ),
+    ProviderRow(
+        slug="xai",
+        name="xAI",
+        base_url="https://api.x.ai/v1",
+        quirks=quirks.XAI,
+    ),
+    ProviderRow(
+        slug="openrouter",
+        name="OpenRouter",
+        base_url="https://openrouter.ai/api/v1",
+        quirks=quirks.OPENROUTER,
+    ),
+)
+
+
+@asynccontextmanager
+async def open_providers(
+    *, endpoints: Mapping[str, str], egress_allow: frozenset[str], clock: Clock
+) -> AsyncIterator[Mapping[str, Provider]]:
+    """Every provider by its slug, sharing one pool of connections that closes on leaving.
+
+    `endpoints` (PROVIDER_ENDPOINTS) puts other base URLs in place of the rows' own; `egress_allow`
+    (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
+    URL of no provider here, or one that egress would refuse.
+    """
+    unknown = endpoints.keys() - {row.slug for row in ROWS}
+    if unknown:
+        raise ValueError(
+            f"PROVIDER_ENDPOINTS names no provider of ours: {', '.join(sorted(unknown))}"
+        )
+    async with open_egress(allow=egress_allow) as egress:
+        client = CompletionsClient(egress, clock)
+        providers: dict[str, Provider] = {AZURE: Azure(client)}
+        for row in ROWS:
+            base_url = endpoints.get(row.slug, row.base_url)
+            refusal = egress.refusal(base_url)
+            if refusal is not None:
+                raise ValueError(f"the base URL of {row.slug} cannot be called: {refusal}")
+            providers[row.slug] = OpenAICompatible(replace(row, base_url=base_url), client)
+        yield MappingProxyType(providers)

@@ -1,0 +1,83 @@
+"""Make sure that an attempt may cost what it can cost (design.md section 6)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from services.dispatcher.domain.allotment import surely_waived
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.cost import Promise
+from services.dispatcher.domain.estimate import worst_case
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.run import Run
+from services.dispatcher.ports import Balances, Spending
+from shared.events.billing import AuthorizeSpend, SpendAuthorized
+from shared.events.generations import Spend
+from shared.ids import HoldId, month_of, started_at
+from shared.money import usd_string
+
+HOLD_OUTLIVES_DEADLINE: Final = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyEnded:
+    """Billing knows this generation as over: nobody may begin it any more."""
+
+
+class AuthorizeAttempt:
+    """Asks billing, except where the fee is surely waived."""
+
+    def __init__(self, *, balances: Balances, spending: Spending) -> None:
+        """`balances` is what was heard, `spending` whom to ask."""
+        self._balances = balances
+        self._spending = spending
+
+    async def authorize(
+        self, run: Run, attempt: Attempt, request: ChatRequest
+    ) -> Promise | ProviderFailure | AlreadyEnded:
+        """What the attempt was promised; Unavailable("billing"), and then nothing may be called."""
+        asked = run.asked
+        if attempt.is_byok:
+            seen = self._balances.of(asked.account_id)
+            month = month_of(started_at(asked.generation_id))
+            if seen.balance is not None and surely_waived(
+                seen.balance,
+                is_fresh=seen.is_fresh,
+                month=month,
+                used_recently=seen.used_recently,
+            ):
+                return Promise(spend=Spend(waived=True, fee_percent=seen.balance.fee_percent))
+        worst_nano_usd = worst_case(request, attempt.endpoint)
+        number = len(run.attempts)
+        answer = await self._spending.authorize(
+            AuthorizeSpend(
+                hold_id=HoldId(f"{asked.generation_id}/{run.run_id}/{number}"),
+                generation_id=asked.generation_id,
+                run_id=run.run_id,
+                account_id=asked.account_id,
+                api_key_hash=asked.api_key_hash,
+                is_byok=attempt.is_byok,
+                provider=attempt.endpoint.provider,
+                worst_case_nano_usd=worst_nano_usd,
+                hold_until=asked.deadline + HOLD_OUTLIVES_DEADLINE,
+            )
+        )
+        if isinstance(answer, SpendAuthorized):
+            return Promise(
+                spend=Spend(
+                    hold_id=answer.hold_id, waived=answer.waived, fee_percent=answer.fee_percent
+                ),
+                worst_case_nano_usd=worst_nano_usd,
+            )
+        if answer.code == "already_ended":
+            return AlreadyEnded()
+        return ProviderFailure(
+            failure=FailureClass.INSUFFICIENT_CREDITS,
+            raw=(
+                f"not enough credits: this request can cost up to "
+                f"${usd_string(answer.needed_nano_usd)}, "
+                f"${usd_string(answer.available_nano_usd)} are available; add credits, lower "
+                f"max_tokens, or use your own provider key"
+            ),
+        )

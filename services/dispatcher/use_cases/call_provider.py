@@ -1,0 +1,149 @@
+"""Call a provider for one attempt, and let a stream's pieces go once its first token is there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Final
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.estimate import delivered_bytes
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.run import Completed, Run
+from services.dispatcher.ports import Provider, ProviderSecret, ReplyStream
+from shared.clock import Clock
+from shared.events.replies import Choice, ReplyDelta, ReplyStarted
+
+HELD_BACK_MAX: Final = 256
+"""Pieces without a token that are held back; more of them count as a beginning."""
+
+Pieces = AsyncGenerator[StreamPiece, None]
+
+
+class CallProvider:
+    """Carries out attempts."""
+
+    def __init__(
+        self, *, providers: Mapping[str, Provider], first_token_seconds_max: float, clock: Clock
+    ) -> None:
+        """`providers` by slug; `first_token_seconds_max` bounds the wait of a stream."""
+        self._providers = providers
+        self._first_token_seconds_max = first_token_seconds_max
+        self._clock = clock
+
+    async def call(
+        self,
+        run: Run,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: ChatRequest,
+        replies: ReplyStream,
+    ) -> Completed | ProviderFailure:
+        """Make the call. After `run.first_token_out` a failure is the end of the answer.
+
+        Unavailable("kafka") when the reply cannot be sent.
+        """
+        provider = self._providers[attempt.endpoint.provider]
+        run.usage = None
+        if request.stream:
+            async with aclosing(provider.stream(attempt, secret, request)) as pieces:
+                return await self._stream(run, attempt, pieces, replies)
+        answer = await provider.complete(attempt, secret, request)
+        if isinstance(answer, ProviderFailure):
+            return answer
+        self._commit(run, attempt)
+        _note_choices(run, answer.choices)
+        run.usage = answer.usage
+        return Completed(
+            whole=answer,
+            service_tier=answer.service_tier,
+            system_fingerprint=answer.system_fingerprint,
+        )
+
+    async def _stream(
+        self, run: Run, attempt: Attempt, pieces: Pieces, replies: ReplyStream
+    ) -> Completed | ProviderFailure:
+        held: list[ReplyDelta] = []
+        try:
+            async with asyncio.timeout(self._first_token_seconds_max):
+                ended = await _until_first_token(run, pieces, held)
+        except TimeoutError:
+            return ProviderFailure(failure=FailureClass.TIMED_OUT)
+        if isinstance(ended, ProviderFailure):
+            return ended
+        self._commit(run, attempt)
+        replies.put(
+            ReplyStarted(
+                model=attempt.model,
+                provider_name=attempt.endpoint.provider_name,
+                created=int(run.asked.received_at.timestamp()),
+            )
+        )
+        for delta in held:
+            replies.put(delta)
+        if ended is None:
+            ended = await _pass_on(run, pieces, replies)
+        if isinstance(ended, ProviderFailure):
+            return ended
+        run.usage = ended.usage or run.usage
+        return Completed(
+            service_tier=ended.service_tier, system_fingerprint=ended.system_fingerprint
+        )
+
+    def _commit(self, run: Run, attempt: Attempt) -> None:
+        run.answering = attempt
+        run.first_token_out = True
+        run.first_token_seconds = (self._clock.now() - run.began_at).total_seconds()
+
+
+async def _until_first_token(
+    run: Run, pieces: Pieces, held: list[ReplyDelta]
+) -> StreamEnded | ProviderFailure | None:
+    """Gather pieces up to the first token; an end when one came before it, else None."""
+    async for piece in pieces:
+        match piece:
+            case ReplyDelta():
+                _note_choices(run, piece.choices)
+                held.append(piece)
+                if run.delivered_bytes > 0 or len(held) >= HELD_BACK_MAX:
+                    return None
+            case UsageSeen():
+                run.usage = piece.usage
+            case StreamEnded() | ProviderFailure():
+                return piece
+    return ProviderFailure(failure=FailureClass.PROVIDER_ERROR)
+
+
+async def _pass_on(run: Run, pieces: Pieces, replies: ReplyStream) -> StreamEnded | ProviderFailure:
+    """Pass the rest on as it comes; what goes wrong now cannot be tried elsewhere."""
+    async for piece in pieces:
+        match piece:
+            case ReplyDelta():
+                _note_choices(run, piece.choices)
+                replies.put(piece)
+                await replies.room()
+            case UsageSeen():
+                run.usage = piece.usage
+            case StreamEnded():
+                return piece
+            case ProviderFailure():
+                return _cut(piece)
+    return ProviderFailure(failure=FailureClass.STREAM_CUT)
+
+
+def _cut(failure: ProviderFailure) -> ProviderFailure:
+    return ProviderFailure(
+        failure=FailureClass.STREAM_CUT,
+        status=failure.status,
+        code=failure.code,
+        raw=failure.raw,
+        retry_after_seconds=failure.retry_after_seconds,
+    )
+
+
+def _note_choices(run: Run, choices: list[Choice]) -> None:
+    run.delivered_bytes += delivered_bytes(choices)
+    for choice in choices:
+        if choice.finish_reason is not None:
+            run.finish_reason = choice.finish_reason

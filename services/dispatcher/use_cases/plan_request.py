@@ -1,0 +1,73 @@
+"""Gather what a plan needs and make it."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.failure import Next
+from services.dispatcher.domain.health import HealthTable
+from services.dispatcher.domain.plan import Plan, plan
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.ports import Catalog, Credentials
+from shared.events.completions import CompletionRequested
+from shared.ids import PLATFORM_ACCOUNT
+
+
+class PlanRequest:
+    """Plans with what is known at this moment."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        credentials: Credentials,
+        health: HealthTable,
+        providers: Iterable[str],
+    ) -> None:
+        """`providers` are the slugs that there are adapters for."""
+        self._catalog = catalog
+        self._credentials = credentials
+        self._health = health
+        self._providers = frozenset(providers)
+
+    def problem(self) -> str | None:
+        """Why no plan may be made now: an unread credential must never turn into spent credits."""
+        return self._credentials.problem()
+
+    def plan(self, asked: CompletionRequested, request: ChatRequest, now: datetime) -> Plan:
+        """The plan of a request."""
+        return plan(
+            request,
+            model_of=self._catalog.model,
+            own=self._credentials.of(asked.account_id),
+            platform=self._credentials.of(PLATFORM_ACCOUNT),
+            blocking=lambda attempt: self._health.blocking(attempt, now),
+            byok_only=asked.byok_only or bool(request.preferences.byok_only),
+            caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
+            providers=self._providers,
+        )
+
+    def following(
+        self, planned: Plan, failed: Attempt, where: Next, now: datetime
+    ) -> Attempt | None:
+        """The attempt to make after one that failed, or None.
+
+        What became unhealthy, changed or disabled since the plan was made is passed over.
+        """
+        if where is Next.STOP:
+            return None
+        later = planned.attempts[planned.attempts.index(failed) + 1 :]
+        for attempt in later:
+            if where is Next.MODEL and attempt.model == failed.model:
+                continue
+            if self.may_begin(attempt, now):
+                return attempt
+        return None
+
+    def may_begin(self, attempt: Attempt, now: datetime) -> bool:
+        """Whether the attempt still may be made as planned."""
+        return (
+            self._credentials.is_current(attempt.credential)
+            and self._health.blocking(attempt, now) is None
+        )

@@ -1,0 +1,297 @@
+"""Builds the dispatcher from its parts: the only file that names adapters."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from services.dispatcher.config import DispatcherConfig
+from services.dispatcher.domain.health import HealthTable
+from services.dispatcher.inbound.kafka_cancellations import READ_BACK, Cancellations
+from services.dispatcher.inbound.kafka_requests import Requests
+from services.dispatcher.outbound.balances_view import BalancesView
+from services.dispatcher.outbound.catalog_view import CatalogView
+from services.dispatcher.outbound.credentials_view import CredentialsView
+from services.dispatcher.outbound.kafka_facts import KafkaFacts
+from services.dispatcher.outbound.kafka_health import KafkaHealth
+from services.dispatcher.outbound.kafka_liveness import KafkaLiveness
+from services.dispatcher.outbound.kafka_replies import KafkaReplies
+from services.dispatcher.outbound.kafka_spending import KafkaSpending
+from services.dispatcher.outbound.measurements import Measurements
+from services.dispatcher.outbound.providers.registry import open_providers
+from services.dispatcher.outbound.vault_credentials import VaultCredentials
+from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
+from services.dispatcher.ports import Provider
+from services.dispatcher.use_cases.authorize_spend import AuthorizeAttempt
+from services.dispatcher.use_cases.call_provider import CallProvider
+from services.dispatcher.use_cases.finish_generation import FinishGeneration
+from services.dispatcher.use_cases.plan_request import PlanRequest
+from services.dispatcher.use_cases.run_generation import STOPPING, RunGeneration
+from services.dispatcher.use_cases.running import Running
+from shared.clock import Clock
+from shared.events.codec import Received
+from shared.events.topics import (
+    DISPATCHER_REPLIES,
+    INFERENCE_CANCELLATIONS,
+    INFERENCE_REQUESTS,
+    ROUTING_HEALTH,
+    Topic,
+)
+from shared.http.health import Readiness, health_app
+from shared.http.server import serve
+from shared.ids import CredentialId, InstanceId, new_instance_id
+from shared.kafka.calls import Calls
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.producer import EventProducer, open_producer
+from shared.kafka.readers import PartitionReader
+from shared.kafka.view import View
+from shared.kafka.work import WorkConsumer
+from shared.tasks import TaskScope
+from shared.telemetry.logging import get_logger
+from shared.telemetry.metrics import Metrics
+from shared.vault.session import open_vault
+from shared.vault.transit import Transit
+
+GROUP: Final = "dispatcher"
+_SERVICE: Final = "dispatcher"
+_HEALTH_READ_BACK: Final = timedelta(minutes=30)
+_READY_POLL_SECONDS: Final = 0.05
+_ENDING_SECONDS_MAX: Final = 12.0
+"""For runs that were ended at the end of the drain: their fact and their last frame, 5 s each."""
+_HEALTH_SHUTDOWN_SECONDS: Final = 1.0
+
+OpenProviders = Callable[..., AbstractAsyncContextManager[Mapping[str, Provider]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """A dispatcher whose connections are open."""
+
+    views: Sequence[View]
+    readers: Sequence[PartitionReader]
+    work: WorkConsumer
+    running: Running
+    runs: TaskScope
+    background: TaskScope
+    cancellations: Cancellations
+    liveness: KafkaLiveness
+    unready: Callable[[], str | None]
+    drain_seconds: float
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then drain and leave. Raises what broke a part."""
+        forever = asyncio.Event()
+        async with TaskScope() as parts:
+            for view in self.views:
+                parts.start(view.run(forever), name="view")
+            for reader in self.readers:
+                parts.start(reader.run(forever), name="reader")
+            parts.start(self.liveness.run(), name="liveness")
+            parts.start(self.cancellations.judge(), name="judge")
+            await self._work(stop, parts)
+            await self._drain()
+            for scope in (parts, self.runs, self.background):
+                if scope.failure is not None:
+                    raise scope.failure
+
+    async def _work(self, stop: asyncio.Event, parts: TaskScope) -> None:
+        """Take work as soon as everything needed for it is known, until the end or a failure."""
+        leave = asyncio.Event()
+        async with TaskScope() as waiting:
+            waiting.start(_set_when(leave, stop), name="stop")
+            for scope in (parts, self.runs, self.background):
+                waiting.start(_set_when(leave, scope.failed), name="failure")
+            while not leave.is_set() and self.unready() is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_READY_POLL_SECONDS):
+                        await leave.wait()
+            if not leave.is_set():
+                await self.work.run(leave)
+
+    async def _drain(self) -> None:
+        logger = get_logger("drain")
+        logger.info("draining", runs=len(self.running))
+        if not await self.runs.drain(self.drain_seconds):
+            self.running.end_all(STOPPING)
+            if not await self.runs.drain(_ENDING_SECONDS_MAX):
+                logger.warning("runs are left behind", runs=len(self.running))
+        await self.background.drain(_ENDING_SECONDS_MAX)
+
+
+@asynccontextmanager
+async def open_dispatcher(
+    config: DispatcherConfig,
+    *,
+    clock: Clock,
+    new_id: Callable[[], str],
+    providers_from: OpenProviders = open_providers,
+) -> AsyncIterator[Dispatcher]:
+    """Connect, serve health and metrics; yields the parts, ready to run."""
+    instance = new_instance_id(_SERVICE, config.process.instance_ordinal)
+    metrics, readiness = Metrics(), Readiness()
+    async with (
+        open_producer(config.kafka, source=instance, clock=clock, new_id=new_id) as producer,
+        open_vault(config.vault, clock) as vault,
+        providers_from(
+            endpoints=config.providers.endpoint_of,
+            egress_allow=frozenset(config.providers.egress_allow),
+            clock=clock,
+        ) as providers,
+        TaskScope() as background,
+        TaskScope() as runs,
+    ):
+        dispatcher = _build(
+            config,
+            instance=instance,
+            producer=producer,
+            transit=Transit(vault),
+            providers=providers,
+            background=background,
+            runs=runs,
+            metrics=metrics,
+            clock=clock,
+            new_id=new_id,
+        )
+        readiness.register("vault", vault.healthy)
+        readiness.register("knowledge", dispatcher.unready)
+        readiness.register("work", dispatcher.work.problem)
+        async with serve(
+            health_app(readiness, metrics),
+            config.process.health_host,
+            config.process.health_port,
+            shutdown_seconds=_HEALTH_SHUTDOWN_SECONDS,
+        ):
+            yield dispatcher
+
+
+def _build(
+    config: DispatcherConfig,
+    *,
+    instance: InstanceId,
+    producer: EventProducer,
+    transit: Transit,
+    providers: Mapping[str, Provider],
+    background: TaskScope,
+    runs: TaskScope,
+    metrics: Metrics,
+    clock: Clock,
+    new_id: Callable[[], str],
+) -> Dispatcher:
+    kafka = config.kafka
+    dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
+    health, running = HealthTable(), Running()
+    secrets = VaultCredentials(transit, clock=clock, scope=background)
+
+    def on_new_secret(credential_id: CredentialId) -> None:
+        secrets.forget(credential_id)
+        health.forget(credential_id)
+
+    credentials = CredentialsView(
+        kafka, clock=clock, dead_letters=dead_letters, on_new_secret=on_new_secret
+    )
+    catalog = CatalogView(kafka, clock=clock, dead_letters=dead_letters)
+    balances = BalancesView(kafka, clock=clock, dead_letters=dead_letters)
+    broadcast = KafkaHealth(producer, health, instance=instance, scope=background)
+    cancellations = Cancellations(running, clock=clock)
+    calls = Calls(
+        producer,
+        reply_topic=DISPATCHER_REPLIES,
+        reply_partition=config.process.instance_ordinal,
+        clock=clock,
+        new_id=new_id,
+    )
+
+    def reader(
+        topic: Topic,
+        on_record: Callable[[Received], object],
+        *,
+        back: timedelta | None = None,
+        partition: int = 0,
+    ) -> PartitionReader:
+        return PartitionReader(
+            kafka,
+            topic=topic,
+            partition=partition,
+            start="end" if back is None else back,
+            on_record=lambda received: _ignore(on_record(received)),
+            dead_letters=dead_letters,
+            clock=clock,
+        )
+
+    readers = (
+        reader(DISPATCHER_REPLIES, calls.on_record, partition=config.process.instance_ordinal),
+        reader(INFERENCE_CANCELLATIONS, cancellations.on_record, back=READ_BACK),
+        reader(ROUTING_HEALTH, broadcast.on_record, back=_HEALTH_READ_BACK),
+    )
+    observer = Measurements(metrics, in_flight=lambda: len(running))
+    generation = RunGeneration(
+        wire_keys=VaultWireKeys(transit, clock=clock, scope=background),
+        planner=PlanRequest(
+            catalog=catalog, credentials=credentials, health=health, providers=providers
+        ),
+        authorizer=AuthorizeAttempt(balances=balances, spending=KafkaSpending(calls)),
+        secrets=secrets,
+        caller=CallProvider(
+            providers=providers,
+            first_token_seconds_max=config.providers.first_token_seconds_max,
+            clock=clock,
+        ),
+        health=health,
+        broadcast=broadcast,
+        replies=KafkaReplies(producer, scope=background, frames=observer.frames),
+        finisher=FinishGeneration(facts=KafkaFacts(producer), background=background, clock=clock),
+        running=running,
+        observer=observer,
+        clock=clock,
+    )
+    requests = Requests(
+        generation,
+        scope=runs,
+        expect=cancellations.expect,
+        clock=clock,
+        new_id=new_id,
+        metrics=metrics,
+    )
+    views = (credentials.view, catalog.view, balances.view)
+
+    def unready() -> str | None:
+        """Why no request may be planned yet."""
+        problem = credentials.problem()
+        if problem is not None:
+            return problem
+        if not all(view.ready.is_set() for view in views):
+            return "a state topic has not been read to its end"
+        return next((each.problem() for each in readers if each.problem() is not None), None)
+
+    return Dispatcher(
+        views=views,
+        readers=readers,
+        work=WorkConsumer(
+            kafka,
+            group=GROUP,
+            topic=INFERENCE_REQUESTS,
+            start=requests.start,
+            dead_letters=dead_letters,
+            in_flight_max=config.in_flight_max,
+            bytes_max=config.in_flight_bytes_max,
+        ),
+        running=running,
+        runs=runs,
+        background=background,
+        cancellations=cancellations,
+        liveness=KafkaLiveness(producer, running, instance=instance),
+        unready=unready,
+        drain_seconds=config.drain_seconds,
+    )
+
+
+def _ignore(_result: object) -> None:
+    """A reader's callback answers nothing."""
+
+
+async def _set_when(wanted: asyncio.Event, event: asyncio.Event) -> None:
+    await event.wait()
+    wanted.set()

@@ -1,0 +1,85 @@
+"""Attempts, requests and secrets that are right by default."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from services.dispatcher.domain.attempt import Attempt, Endpoint
+from services.dispatcher.domain.request import ChatRequest, read_request
+from shared.events.credential_secrets import AzureDeploymentSecret, AzureSecret, StringSecret
+from shared.events.credentials import CredentialChanged, Filters
+from shared.events.generations import Tier
+from shared.events.usage import Prices
+from shared.ids import AccountId, CredentialId
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def credential(provider: str) -> CredentialChanged:
+    return CredentialChanged(
+        version=1,
+        account_id=AccountId("account"),
+        credential_id=CredentialId("credential"),
+        provider=provider,
+        label="...1234",
+        enabled=True,
+        section="prioritized",
+        always_use=False,
+        order=0,
+        filters=Filters(),
+        secret_revision=1,
+        ciphertext="vault:v1:x",
+        created_at=NOW,
+    )
+
+
+def attempt(
+    provider: str = "openai",
+    *,
+    model: str = "openai/gpt-4o",
+    provider_model: str | None = None,
+    tier: Tier = "prioritized",
+) -> Attempt:
+    return Attempt(
+        model=model,
+        endpoint=Endpoint(
+            id=f"{provider}/{model}",
+            provider=provider,
+            provider_name=provider.title(),
+            provider_model=provider_model or model.rpartition("/")[2],
+            prices=Prices(prompt=1, completion=1),
+            context_length_tokens=128_000,
+            output_tokens_max=16_384,
+        ),
+        credential=credential(provider),
+        tier=tier,
+    )
+
+
+def request(text: str = "hello words=3", **fields: Any) -> ChatRequest:
+    body: dict[str, Any] = {
+        "model": "openai/gpt-4o",
+        "messages": [{"role": "user", "content": text}],
+        **fields,
+    }
+    read = read_request(msgspec.json.encode(body))
+    assert isinstance(read, ChatRequest)
+    return read
+
+
+def string_secret(key: str = "sk-test-key-0001") -> StringSecret:
+    return StringSecret(value=key)
+
+
+def azure_secret(
+    url: str,
+    key: str = "azure-test-key-0001",
+    *,
+    model: str = "openai/gpt-4o",
+    model_id: str = "gpt-4o",
+) -> AzureSecret:
+    deployment = AzureDeploymentSecret(
+        model_slug=model, endpoint_url=url, api_key=key, model_id=model_id
+    )
+    return AzureSecret(deployments=[deployment])

@@ -1,0 +1,88 @@
+"""The adapters over real sockets, against the simulator or against bytes written by hand."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.outbound.providers.registry import open_providers
+from services.dispatcher.ports import Provider, ProviderSecret
+from shared.clock import SystemClock
+from tests.contract.providers.builders import attempt, azure_secret, request, string_secret
+from tests.contract.providers.handwritten import Handwritten, running_handwritten
+from tests.simulator.app import Simulator, running_simulator
+from tests.simulator.call_log import CallLog
+
+AZURE_PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-08-01-preview"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """One provider as a test speaks to it; the marker in the key picks what the simulator does."""
+
+    provider: Provider
+    slug: str
+    url: str
+
+    def attempt(self, **parts: Any) -> Attempt:
+        return attempt(self.slug, **parts)
+
+    def secret(self, marker: str = "ok") -> ProviderSecret:
+        if self.slug == "azure":
+            return azure_secret(self.url + AZURE_PATH, f"azure-0123-{marker}-9876")
+        return string_secret(f"sk-test-{marker}-key")
+
+    async def complete(
+        self, marker: str = "ok", text: str = "hello words=3", **fields: Any
+    ) -> WholeReply | ProviderFailure:
+        return await self.provider.complete(
+            self.attempt(), self.secret(marker), request(text, **fields)
+        )
+
+    async def stream(
+        self, marker: str = "ok", text: str = "hello words=3", **fields: Any
+    ) -> list[StreamPiece]:
+        asked = request(text, stream=True, **fields)
+        pieces = self.provider.stream(self.attempt(), self.secret(marker), asked)
+        return [piece async for piece in pieces]
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with running_simulator(CallLog(SystemClock(), id_prefix="test")) as running:
+        yield running
+
+
+@pytest.fixture
+async def handwritten() -> AsyncIterator[Handwritten]:
+    async with running_handwritten() as running:
+        yield running
+
+
+@pytest.fixture
+async def providers(
+    simulator: Simulator, handwritten: Handwritten
+) -> AsyncIterator[Mapping[str, Provider]]:
+    """`deepseek` and its like answer from the handwritten server."""
+    async with open_providers(
+        endpoints={
+            "openai": simulator.url + "/v1",
+            "mistral": simulator.url + "/v1",
+            "deepseek": handwritten.url,
+        },
+        egress_allow=frozenset({f"127.0.0.1:{simulator.port}", f"127.0.0.1:{handwritten.port}"}),
+        clock=SystemClock(),
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["openai", "mistral", "azure"])
+def wire(
+    request: pytest.FixtureRequest, simulator: Simulator, providers: Mapping[str, Provider]
+) -> Wire:
+    slug = str(request.param)
+    return Wire(provider=providers[slug], slug=slug, url=simulator.url)

@@ -1,0 +1,80 @@
+"""A provider that does what a test wrote down, call by call."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.ports import ProviderSecret
+
+StreamStep = StreamPiece | asyncio.Event | Callable[[], None] | Exception
+"""A piece, an event to wait for, something to do in passing, or a bug."""
+Script = WholeReply | ProviderFailure | Exception | asyncio.Event | Sequence[StreamStep]
+"""One call: a whole reply, a failure, a bug, an event to wait for, or a stream's steps."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as it came."""
+
+    attempt: Attempt
+    secret: ProviderSecret
+    request: ChatRequest
+    is_stopped: bool = False
+
+
+@dataclass(slots=True)
+class ScriptedProvider:
+    """Takes the next script for each call; none left is a mistake of the test."""
+
+    scripts: list[Script] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    def _next(self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest) -> Script:
+        self.calls.append(Call(attempt, secret, request))
+        return self.scripts.pop(0)
+
+    async def complete(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+    ) -> WholeReply | ProviderFailure:
+        script = self._next(attempt, secret, request)
+        call = self.calls[-1]
+        while isinstance(script, asyncio.Event):
+            try:
+                await script.wait()
+            except asyncio.CancelledError:
+                call.is_stopped = True
+                raise
+            script = self.scripts.pop(0)
+        if isinstance(script, Exception):
+            raise script
+        if isinstance(script, WholeReply | ProviderFailure):
+            return script
+        raise AssertionError("a stream's script for a plain call")
+
+    async def stream(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+    ) -> AsyncGenerator[StreamPiece, None]:
+        script = self._next(attempt, secret, request)
+        call = self.calls[-1]
+        if isinstance(script, ProviderFailure):
+            yield script
+            return
+        if not isinstance(script, Sequence):
+            raise TypeError("a plain script for a stream")
+        try:
+            for step in script:
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif isinstance(step, Exception):
+                    raise step
+                elif callable(step):
+                    step()
+                else:
+                    yield step
+        except (asyncio.CancelledError, GeneratorExit):
+            call.is_stopped = True
+            raise

@@ -1,0 +1,253 @@
+"""/byok, /key, /models and the operators' command line on the real servers."""
+
+import asyncio
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.ingress.operations import accounts, credit, platform_credential
+from services.ingress.operations.command_line import main
+from services.ingress.operations.connections import open_connections
+from services.ingress.operations.outcomes import BadInput
+from shared.ids import PLATFORM_ACCOUNT, new_id
+from tests.conftest import Infrastructure
+from tests.integration.ingress.conftest import MODEL, World, make_account
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CANARY = "sk-canary-0123456789abcdef"
+
+
+async def call(world: World, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    async with world.http.request(
+        method,
+        f"{world.base_url}{path}",
+        json=body,
+        headers=world.account.management_headers,
+    ) as response:
+        return response.status, await response.json()
+
+
+async def test_a_credential_is_added_read_changed_listed_and_deleted(world: World) -> None:
+    status, body = await call(
+        world,
+        "POST",
+        "/byok",
+        {
+            "provider": "azure",
+            "key": [{"api_key": CANARY}],
+            "name": "mine",
+            "is_fallback": True,
+            "always_use": True,
+            "sort_order": 3,
+            "allowed_models": [MODEL],
+        },
+    )
+    assert status == 201, body
+    kept = body["data"]
+    assert kept["provider"] == "azure"
+    assert kept["is_fallback"] is True
+    assert kept["always_use"] is True
+    assert kept["disabled"] is False
+    assert kept["sort_order"] == 3
+    assert kept["allowed_models"] == [MODEL]
+    assert kept["workspace_id"] is None
+    assert set(kept) == {
+        *("id", "provider", "workspace_id", "label", "name", "disabled", "is_fallback"),
+        *("allowed_models", "allowed_api_key_hashes", "allowed_user_ids", "sort_order"),
+        *("created_at", "always_use"),
+    }
+    path = f"/byok/{kept['id']}"
+    status, body = await call(
+        world, "PATCH", path, {"disabled": True, "name": None, "allowed_models": None}
+    )
+    assert status == 200, body
+    assert body["data"]["disabled"] is True
+    assert body["data"]["name"] is None
+    assert body["data"]["allowed_models"] is None
+    assert body["data"]["always_use"] is True
+    status, body = await call(world, "GET", "/byok?provider=azure&limit=1")
+    assert (status, body["total_count"]) == (200, 1)
+    assert (await call(world, "GET", path))[1]["data"]["id"] == kept["id"]
+    assert await call(world, "DELETE", path) == (200, {"deleted": True})
+    status, body = await call(world, "GET", path)
+    assert (status, body["error"]["code"]) == (404, 404)
+
+
+async def test_a_pasted_key_is_ciphertext_before_it_reaches_kafka(world: World) -> None:
+    status, body = await call(world, "POST", "/byok", {"provider": "openai", "key": CANARY})
+    assert status == 201
+    sealed = world.books.sealed_keys[-1]
+    assert sealed.startswith("vault:v")
+    assert CANARY not in sealed
+    assert CANARY not in json.dumps(body)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no key": ({"provider": "openai"}, "key: is required"),
+    "empty key": ({"provider": "openai", "key": " "}, "key: must not be empty"),
+    "number": ({"provider": "openai", "key": 5}, "key: expected string, object or array"),
+    "provider": ({"provider": "nobody", "key": "k"}, "provider: expected one of azure, openai"),
+    "unknown field": ({"provider": "openai", "key": "k", "colour": 1}, "colour: there is no such"),
+    "model": (
+        {"provider": "openai", "key": "k", "allowed_models": ["openai/gpt-4q"]},
+        "allowed_models[0]: openai/gpt-4q is not a known model",
+    ),
+    "no models": ({"provider": "openai", "key": "k", "allowed_models": []}, "allowed_models"),
+    "no hashes": (
+        {"provider": "openai", "key": "k", "allowed_api_key_hashes": []},
+        "allowed_api_key_hashes",
+    ),
+    "bad hash": (
+        {"provider": "openai", "key": "k", "allowed_api_key_hashes": ["A" * 64]},
+        "allowed_api_key_hashes[0]",
+    ),
+    "another's hash": (
+        {"provider": "openai", "key": "k", "allowed_api_key_hashes": ["0" * 64]},
+        "allowed_api_key_hashes[0]: is not one of this account's API keys",
+    ),
+    "not a member": (
+        {"provider": "openai", "key": "k", "allowed_user_ids": [new_id()]},
+        "allowed_user_ids[0]: is not a member",
+    ),
+    "long name": ({"provider": "openai", "key": "k", "name": "x" * 256}, "name"),
+    "workspace": ({"provider": "openai", "key": "k", "workspace_id": "w"}, "workspace_id"),
+    "order": ({"provider": "openai", "key": "k", "sort_order": -1}, "sort_order"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_bad_credential_is_refused_by_field_and_not_kept(world: World, name: str) -> None:
+    sent, expected = REFUSED[name]
+    before = len(world.books.credentials)
+    status, body = await call(world, "POST", "/byok", sent)
+    assert status == 400, body
+    assert expected in body["error"]["message"]
+    assert len(world.books.credentials) == before
+
+
+async def test_ids_that_are_none_or_another_s_are_not_found(world: World) -> None:
+    other = await make_account(world.operations, "other")
+    async with world.http.post(
+        f"{world.base_url}/byok",
+        json={"provider": "openai", "key": "k"},
+        headers=other.management_headers,
+    ) as response:
+        theirs = (await response.json())["data"]["id"]
+    for each in (theirs, "x", "%00", new_id()):
+        status, body = await call(world, "GET", f"/byok/{each}")
+        assert (status, body["error"]["code"]) == (404, 404)
+        status, _ = await call(world, "DELETE", f"/byok/{each}")
+        assert status == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "offset=-1", "offset=" + "9" * 30, "provider=%00"]
+)
+async def test_a_bad_page_is_refused(world: World, query: str) -> None:
+    status, body = await call(world, "GET", f"/byok?{query}")
+    assert status == 400
+    assert query.partition("=")[0] in body["error"]["message"]
+
+
+async def test_anyone_may_read_the_models(world: World) -> None:
+    async with world.http.get(f"{world.base_url}/models") as response:
+        body = await response.json()
+    assert response.status == 200
+    model = next(each for each in body["data"] if each["id"] == MODEL)
+    assert model["pricing"] == {
+        "prompt": "0.0000025",
+        "completion": "0.00001",
+        "request": "0",
+        "input_cache_read": "0.00000125",
+    }
+    assert model["context_length"] == 128_000
+    async with world.http.get(f"{world.base_url}/models?offset=100000") as response:
+        past = await response.json()
+    assert past == {"data": [], "total_count": body["total_count"], "links": {"next": None}}
+
+
+async def test_a_key_is_described_with_exact_amounts(world: World) -> None:
+    async with world.http.get(f"{world.base_url}/key", headers=world.account.headers) as response:
+        text = await response.text()
+    assert response.status == 200, text
+    key = json.loads(text, parse_float=Decimal)["data"]
+    assert key["usage"] == Decimal("0.000000001")
+    assert key["byok_usage_daily"] == Decimal("0.0360795")
+    assert key["credits"] == Decimal("5.000000001")
+    assert key["byok_allotment"]["remaining"] == 7
+    assert key["is_management_key"] is False
+    assert key["label"].startswith("sk-or-v1-")
+    assert world.account.api_key not in text
+
+
+async def test_a_policy_is_applied_before_the_command_returns(world: World) -> None:
+    async with open_connections(world.operations) as connections:
+        account = await accounts.create(connections, name="policy")
+        account_id = account.printed["account_id"]
+        changed = await accounts.change_policy(
+            connections,
+            account_id,
+            {"free_requests": 0, "fee_percent": Decimal("7.5"), "byok_only": True},
+        )
+        assert changed.warning is None
+        assert changed.printed == {
+            "account_id": account_id,
+            "byok_only": True,
+            "fee_percent": "7.5",
+            "free_requests": 0,
+        }
+        with pytest.raises(BadInput, match="no account"):
+            await accounts.change_policy(connections, new_id(), {"free_requests": 1})
+
+
+async def test_a_top_up_is_idempotent_by_its_key(world: World) -> None:
+    async with open_connections(world.operations) as connections:
+        for is_repeated in (False, True):
+            outcome = await credit.add(
+                connections, world.account.account_id, amount_nano_usd=5_000_000_000, key="once"
+            )
+            assert outcome.printed["amount"] == "5"
+            assert outcome.printed["repeated"] is is_repeated
+        with pytest.raises(BadInput, match="no account"):
+            await credit.add(connections, new_id(), amount_nano_usd=1, key=None)
+
+
+async def test_a_platform_credential_is_replaced_by_the_next_one(
+    world: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "credential"
+    await asyncio.to_thread(file.write_text, CANARY)
+    async with open_connections(world.operations) as connections:
+        first = await platform_credential.keep(connections, provider="openai", file=file)
+        second = await platform_credential.keep(connections, provider="openai", file=file)
+    assert first.printed["credential_id"] == second.printed["credential_id"]
+    assert (first.printed["replaced"], second.printed["replaced"]) == (False, True)
+    assert [account for account, _ in world.books.credentials].count(PLATFORM_ACCOUNT) == 1
+
+
+async def test_the_command_line_prints_keys_last_and_refuses_bad_input_in_one_line(
+    world: World,  # noqa: ARG001 - its billing confirms the account
+    infrastructure: Infrastructure,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    environment = infrastructure.environment("ingress")
+    code = await asyncio.to_thread(main, ["account", "--name", "from a shell"], environment)
+    printed = capfd.readouterr()
+    assert code == 0, printed.err
+    assert set(json.loads(printed.out.splitlines()[-1])) == {
+        "account_id",
+        "management_key",
+        "api_key",
+    }
+    unknown = ["credit", "--account", new_id(), "--amount", "5.00"]
+    assert await asyncio.to_thread(main, unknown, environment) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    for wrong in (["credit", "--account", "x", "--amount", "1e400"], ["account"], ["nothing"]):
+        with pytest.raises(SystemExit) as ended:
+            await asyncio.to_thread(main, wrong, environment)
+        assert ended.value.code == 2
+        assert len(capfd.readouterr().err.splitlines()) == 1

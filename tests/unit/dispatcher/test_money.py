@@ -1,0 +1,100 @@
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dispatcher.domain.allotment import (
+    AMPLE_MARGIN_REQUESTS,
+    RecentUse,
+    surely_waived,
+)
+from services.dispatcher.domain.cost import Promise, reply_usage
+from services.dispatcher.domain.estimate import delivered_bytes, estimated_usage, worst_case
+from shared.events.generations import Spend
+from shared.events.replies import Choice, FunctionCall, Message, ToolCall
+from shared.events.usage import Usage, list_cost
+from shared.money import PicoUsd, fee_of, rounded
+from tests.unit.dispatcher.made import LIST_COST, PRICES, USAGE, attempt, balance, request
+
+MONTH = "2026-11"
+ENDPOINT = attempt().endpoint
+
+
+def test_only_a_fresh_state_of_the_right_month_with_ample_allotment_is_sure() -> None:
+    ample = balance(month=MONTH, used=0, free=10_000)
+    edge = balance(month=MONTH, used=9_000, free=10_000)
+
+    def sure(state: object, *, fresh: bool = True, month: str = MONTH, recent: int = 0) -> bool:
+        return surely_waived(
+            state,  # type: ignore[arg-type] # None or a balance
+            is_fresh=fresh,
+            month=month,
+            used_recently=recent,
+        )
+
+    assert sure(ample)
+    assert not sure(None)
+    assert not sure(ample, fresh=False)
+    assert not sure(ample, month="2026-12")
+    assert not sure(ample, recent=10_000 - AMPLE_MARGIN_REQUESTS)
+    assert not sure(edge)
+    assert sure(balance(month=MONTH, used=8_999, free=10_000))
+
+
+def test_recent_use_is_that_of_five_minutes_and_does_not_grow() -> None:
+    recent = RecentUse()
+    for second in range(0, 1_000, 5):
+        recent.observe(balance(month=MONTH, used=second * 10), second)
+    now = balance(month=MONTH, used=9_950)
+    assert 3_000 <= recent.used(now, 995) <= 3_150
+    assert recent.used(balance(month="2026-12", used=7), 995) == 7
+
+
+def test_the_worst_case_is_the_prompt_at_two_bytes_a_token_and_the_longest_answer() -> None:
+    small = worst_case(request(max_tokens=100), ENDPOINT)
+    twice = worst_case(request(max_tokens=100, n=2), ENDPOINT)
+    unbounded = worst_case(request(), ENDPOINT)
+    assert 100 * 10_000 < small < 110 * 10_000 + 100 * 2_500
+    assert twice - small == 100 * 10_000
+    assert unbounded - small == (16_384 - 100) * 10_000
+
+
+def test_a_huge_prompt_is_capped_by_the_context_length() -> None:
+    huge = request(messages=[{"role": "user", "content": "x" * 2_000_000}], max_tokens=1)
+    assert worst_case(huge, ENDPOINT) == 128_000 * 2_500 + 10_000
+
+
+@given(st.integers(0, 128_000), st.integers(0, 1_000))
+def test_no_answer_within_its_limits_costs_more_than_its_worst_case(
+    prompt_tokens: int, completion_tokens: int
+) -> None:
+    asked = request(
+        messages=[{"role": "user", "content": "x" * (2 * prompt_tokens)}], max_tokens=1_000
+    )
+    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    assert rounded(list_cost(usage, PRICES)) <= worst_case(asked, ENDPOINT)
+
+
+def test_estimates_count_text_tool_calls_and_bytes_of_every_script() -> None:
+    call = ToolCall(function=FunctionCall(name="look", arguments='{"a":1}'))
+    choices = [
+        Choice(message=Message(content="ab", reasoning="cd", tool_calls=[call])),
+        Choice(message=Message(content="日本")),
+    ]
+    assert delivered_bytes(choices) == 4 + 11 + 6
+    found = estimated_usage(request(), ENDPOINT, 21)
+    assert (found.completion_tokens, found.estimated) == (6, True)
+    assert found.prompt_tokens > 0
+
+
+def test_a_fee_is_what_billing_would_post_and_never_above_the_worst_cases() -> None:
+    spend = Spend(waived=False, fee_percent=Decimal(5))
+    told = reply_usage(USAGE, PRICES, Promise(spend=spend), is_byok=True)
+    assert told.cost_nano_usd == fee_of(list_cost(USAGE, PRICES), Decimal(5))
+    assert told.list_cost_nano_usd == LIST_COST
+    assert (
+        told.list_prompt_cost_nano_usd + told.list_completion_cost_nano_usd
+        == told.list_cost_nano_usd
+    )
+    capped = Promise(spend=spend, worst_case_nano_usd=1_000)
+    assert capped.fee(PicoUsd(10**12)) == 50

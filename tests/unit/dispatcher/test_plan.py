@@ -1,0 +1,252 @@
+from datetime import timedelta
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.client_error import of_empty_plan
+from services.dispatcher.domain.failure import FailureClass
+from services.dispatcher.domain.health import Health
+from services.dispatcher.domain.plan import ATTEMPTS_MAX, Plan, WhyLeftOut, plan
+from shared.events.catalog import ModelListed
+from shared.events.credentials import CredentialChanged, Deployment, Filters
+from shared.ids import ApiKeyHash, MemberId
+from tests.unit.dispatcher.made import (
+    KEY,
+    MINI,
+    MODEL,
+    NOW,
+    catalog_endpoint,
+    credential,
+    model,
+    platform,
+    request,
+)
+
+CATALOG = {MODEL: model(MODEL), MINI: model(MINI)}
+PLATFORM = (platform("openai"), platform("azure"))
+CALLER = Caller(api_key_hash=KEY, member_id=None)
+
+
+def planned(
+    *own: CredentialChanged,
+    catalog: dict[str, ModelListed] | None = None,
+    shared: tuple[CredentialChanged, ...] = PLATFORM,
+    byok_only: bool = False,
+    caller: Caller = CALLER,
+    sick: dict[str, Health] | None = None,
+    **fields: object,
+) -> Plan:
+    def blocking(attempt: Attempt) -> Health | None:
+        return (sick or {}).get(attempt.credential.credential_id)
+
+    return plan(
+        request(**fields),
+        model_of=(CATALOG if catalog is None else catalog).get,
+        own=own,
+        platform=shared,
+        blocking=blocking,
+        byok_only=byok_only,
+        caller=caller,
+        providers=("openai", "azure"),
+    )
+
+
+def steps(found: Plan) -> list[tuple[str, str]]:
+    return [(each.tier, each.credential.credential_id) for each in found.attempts]
+
+
+def reasons(found: Plan) -> set[WhyLeftOut]:
+    return {each.why for each in found.left_out}
+
+
+def cooling(seconds: float, reason: FailureClass = FailureClass.RATE_LIMITED) -> Health:
+    return Health(
+        state="cooling_down",
+        reason=reason,
+        provider_status=429,
+        until=NOW + timedelta(seconds=seconds),
+        failures=1,
+        observed_at=NOW,
+    )
+
+
+def test_own_keys_come_first_then_shared_capacity_then_fallback_keys() -> None:
+    found = planned(credential("last", section="fallback"), credential("first"))
+    assert steps(found) == [
+        ("prioritized", "first"),
+        ("shared", "platform-openai"),
+        ("shared", "platform-azure"),
+        ("fallback", "last"),
+    ]
+
+
+def test_keys_of_one_endpoint_stand_in_their_order_and_then_by_age() -> None:
+    found = planned(
+        credential("young", order=1, created_at=NOW),
+        credential("old", order=1, created_at=NOW - timedelta(days=1)),
+        credential("zero", order=0),
+        shared=(),
+    )
+    assert [each for _, each in steps(found)] == ["zero", "old", "young"]
+
+
+def test_the_requests_provider_order_counts_within_a_tier() -> None:
+    found = planned(
+        credential("openai-key", order=0),
+        credential("azure-key", provider="azure", order=5),
+        provider={"order": ["Azure", "openai"]},
+    )
+    assert [each for _, each in steps(found)] == [
+        "azure-key",
+        "openai-key",
+        "platform-azure",
+        "platform-openai",
+    ]
+
+
+def test_models_follow_each_other_as_the_client_named_them() -> None:
+    found = planned(credential("own"), shared=PLATFORM[:1], models=[MINI, MODEL])
+    assert [(each.model, each.tier) for each in found.attempts] == [
+        (MODEL, "prioritized"),
+        (MODEL, "shared"),
+        (MINI, "prioritized"),
+        (MINI, "shared"),
+    ]
+
+
+def test_a_key_whose_filters_do_not_match_takes_no_part() -> None:
+    elsewhere = (
+        Filters(models=[MINI]),
+        Filters(api_key_hashes=[ApiKeyHash("b" * 64)]),
+        Filters(member_ids=[MemberId("somebody-else")]),
+    )
+    for filters in elsewhere:
+        found = planned(credential("own", filters=filters, always_use=True), shared=PLATFORM[:1])
+        assert steps(found) == [("shared", "platform-openai")]
+
+
+def test_a_key_whose_filters_all_match_takes_part() -> None:
+    filters = Filters(models=[MODEL], api_key_hashes=[KEY], member_ids=[MemberId("me")])
+    caller = Caller(api_key_hash=KEY, member_id=MemberId("me"))
+    assert steps(planned(credential("own", filters=filters), caller=caller))[0][1] == "own"
+
+
+def test_always_use_forbids_shared_capacity_at_every_provider() -> None:
+    found = planned(credential("own", always_use=True), credential("other", order=1))
+    assert steps(found) == [("prioritized", "own"), ("prioritized", "other")]
+    assert reasons(found) == {WhyLeftOut.ALWAYS_USE}
+
+
+def test_the_worked_example_always_use_with_a_model_filter_lets_other_models_be_shared() -> None:
+    own = (
+        credential("a", filters=Filters(models=[MODEL]), always_use=True),
+        credential("b", order=1),
+    )
+    assert steps(planned(*own)) == [("prioritized", "a"), ("prioritized", "b")]
+    assert steps(planned(*own, shared=PLATFORM[:1], model=MINI)) == [
+        ("prioritized", "b"),
+        ("shared", "platform-openai"),
+    ]
+
+
+def test_a_cooling_key_still_forbids_shared_capacity_with_always_use() -> None:
+    found = planned(credential("own", always_use=True), sick={"own": cooling(7)})
+    assert found.attempts == ()
+    error = of_empty_plan(found, NOW)
+    assert (error.status, error.error_type, error.retry_after_seconds) == (
+        429,
+        "rate_limit_exceeded",
+        7,
+    )
+
+
+def test_always_use_holds_even_when_the_request_ignores_the_keys_provider() -> None:
+    found = planned(credential("own", always_use=True), provider={"ignore": ["openai"]})
+    assert found.attempts == ()
+    error = of_empty_plan(found, NOW)
+    assert error.status == 404
+    assert "Always use this key" in error.message
+
+
+def test_a_disabled_key_with_always_use_forbids_nothing() -> None:
+    found = planned(credential("own", always_use=True, enabled=False), shared=PLATFORM[:1])
+    assert steps(found) == [("shared", "platform-openai")]
+
+
+def test_an_always_use_key_of_a_provider_that_has_not_the_model_forbids_nothing() -> None:
+    found = planned(credential("own", provider="groq", always_use=True), shared=PLATFORM[:1])
+    assert steps(found) == [("shared", "platform-openai")]
+
+
+def test_byok_only_takes_all_shared_capacity_out_and_says_so() -> None:
+    assert steps(planned(credential("own"), byok_only=True)) == [("prioritized", "own")]
+    error = of_empty_plan(planned(byok_only=True), NOW)
+    assert error.status == 404
+    assert "byok_only" in error.message
+
+
+def test_each_azure_deployment_makes_an_endpoint_of_its_own_with_the_catalogs_price() -> None:
+    deployments = [
+        Deployment(model_slug=MODEL, model_id="my-gpt"),
+        Deployment(model_slug=MINI, model_id="my-mini"),
+    ]
+    found = planned(credential("own", provider="azure", deployments=deployments), shared=())
+    assert [each.endpoint.id for each in found.attempts] == ["azure/my-gpt"]
+    assert found.attempts[0].endpoint.prices == catalog_endpoint("azure").prices
+
+
+def test_an_azure_deployment_serves_a_model_that_the_catalog_has_not_at_azure() -> None:
+    catalog = {MODEL: model(MODEL, catalog_endpoint("openai"))}
+    deployments = [Deployment(model_slug=MODEL, model_id="mine")]
+    own = credential("own", provider="azure", deployments=deployments)
+    found = planned(own, credential("direct", order=9), catalog=catalog, shared=PLATFORM)
+    assert [each.endpoint.id for each in found.attempts] == [
+        "openai/gpt-4o",
+        "azure/mine",
+        "openai/gpt-4o",
+    ]
+
+
+def test_endpoints_that_only_serve_own_keys_have_no_shared_capacity() -> None:
+    catalog = {MODEL: model(MODEL, catalog_endpoint("openai", byok_only=True))}
+    assert planned(catalog=catalog).attempts == ()
+    assert len(planned(credential("own"), catalog=catalog).attempts) == 1
+
+
+def test_provider_only_ignore_and_order_without_fallbacks_restrict() -> None:
+    def providers(**preferences: object) -> list[str]:
+        return [each.endpoint.provider for each in planned(provider=preferences).attempts]
+
+    assert providers(only=["azure"]) == ["azure"]
+    assert providers(ignore=["openai"]) == ["azure"]
+    assert providers(order=["azure"], allow_fallbacks=False) == ["azure"]
+    assert providers(order=["azure"]) == ["azure", "openai"]
+    assert providers(allow_fallbacks=False) == ["openai"]
+
+
+def test_require_parameters_leaves_out_a_model_that_does_not_take_them() -> None:
+    assert planned(provider={"require_parameters": True}, temperature=1).attempts
+    found = planned(provider={"require_parameters": True}, top_a=0.5)
+    assert reasons(found) == {WhyLeftOut.PARAMETERS}
+
+
+def test_an_unknown_model_is_named_and_others_still_serve() -> None:
+    found = planned(model="no/such", models=[MODEL])
+    assert found.unknown_models == ("no/such",)
+    assert found.attempts
+    error = of_empty_plan(planned(model="no/such"), NOW)
+    assert (error.status, "no/such" in error.message) == (400, True)
+
+
+def test_when_all_keys_cool_down_the_earliest_ones_error_is_told() -> None:
+    sick = {
+        "slow": cooling(60),
+        "soon": cooling(2.5, FailureClass.PROVIDER_ERROR),
+    }
+    found = planned(credential("slow"), credential("soon"), byok_only=True, sick=sick)
+    error = of_empty_plan(found, NOW)
+    assert (error.status, error.retry_after_seconds) == (502, 3)
+
+
+def test_a_plan_has_an_end() -> None:
+    own = [credential(f"own-{number}", order=number) for number in range(40)]
+    assert len(planned(*own).attempts) == ATTEMPTS_MAX

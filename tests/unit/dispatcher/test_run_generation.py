@@ -1,0 +1,588 @@
+"""One generation from request to last frame, everything outside in memory."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.reply import StreamEnded, UsageSeen
+from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Failed
+from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused
+from shared.events.completions import GenerationCancelled
+from shared.events.generations import GenerationAbandoned, GenerationFinished
+from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
+from shared.events.routing import FallbackDecided, HealthChanged
+from shared.events.usage import Usage
+from shared.ids import HoldId, RunId
+from tests.fakes.scripted_provider import StreamStep
+from tests.support.wait_until import wait_until
+from tests.unit.dispatcher.made import (
+    LIST_COST,
+    MINI,
+    STREAM,
+    USAGE,
+    asked,
+    credential,
+    platform,
+    text,
+    whole,
+)
+from tests.unit.dispatcher.world import OneClaim, World, sealed, won
+
+LIMITED = ProviderFailure(
+    failure=FailureClass.RATE_LIMITED, status=429, retry_after_seconds=7, raw="slow down"
+)
+
+
+def cancellation(
+    world: World, request_id: str, *, run_id: str | None = None, seconds: float = 60
+) -> GenerationCancelled:
+    request = asked(now=world.clock.now(), deadline_seconds=seconds)
+    return GenerationCancelled(
+        generation_id=request_id,  # type: ignore[arg-type] # a NewType of str
+        run_id=None if run_id is None else RunId(run_id),
+        reason="client_gone",
+        deadline=request.deadline,
+    )
+
+
+# --- plain answers and money ---------------------------------------------------------------------
+
+
+async def test_an_own_key_answers_and_its_fee_is_waived_without_asking_billing(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    assert isinstance(await world.run(whole()), Completed)
+    assert world.of(AuthorizeSpend) == []
+    fact, last = world.fact, world.last
+    assert (fact.outcome, fact.is_byok, fact.credential_id) == ("completed", True, "own")
+    assert fact.spend is not None
+    assert (fact.spend.waived, fact.spend.hold_id) == (True, None)
+    assert isinstance(last, ReplyCompleted)
+    assert (last.usage.cost_nano_usd, last.usage.list_cost_nano_usd) == (0, LIST_COST)
+    assert last.choices[0].message.content == "hello"
+    assert world.provider.calls[0].secret.value == "secret of own"  # type: ignore[union-attr]
+
+
+async def test_without_ample_allotment_billing_is_asked_and_its_promise_is_told(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    world.is_fresh = False
+    world.answers = [SpendAuthorized(hold_id=HoldId("hold"), waived=False, fee_percent=Decimal(5))]
+    await world.run(whole())
+    last = world.last
+    assert isinstance(last, ReplyCompleted)
+    assert last.usage.cost_nano_usd == LIST_COST * 5 // 100
+    assert world.fact.spend is not None
+    assert world.fact.spend.hold_id == "hold"
+
+
+async def test_shared_capacity_is_always_held_for_its_worst_case_and_costs_the_list_price(
+    world: World,
+) -> None:
+    world.platform = [platform()]
+    await world.run(whole(), max_tokens=1000)
+    asked_for = world.of(AuthorizeSpend)[0]
+    assert isinstance(asked_for, AuthorizeSpend)
+    assert asked_for.worst_case_nano_usd >= 1000 * 10_000
+    assert not asked_for.is_byok
+    last = world.last
+    assert isinstance(last, ReplyCompleted)
+    assert (last.usage.is_byok, last.usage.cost_nano_usd) == (False, LIST_COST)
+    assert world.fact.credential_id is None
+
+
+async def test_the_fact_is_durable_before_the_last_frame(world: World) -> None:
+    world.own = [credential("own")]
+    await world.run(whole())
+    kinds = [type(each) for each in world.out]
+    assert kinds == [GenerationFinished, ReplyCompleted]
+
+
+async def test_a_fact_that_is_not_acknowledged_ends_the_answer_with_an_error_and_is_taken_back(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    world.away.facts = True
+    assert isinstance(await world.run(*[STREAM], stream=True), Failed)
+    failed = world.of(ReplyFailed)
+    assert [each.status for each in failed if isinstance(each, ReplyFailed)] == [503]
+    assert world.of(ReplyCompleted) == []
+    assert len(world.of(GenerationAbandoned)) == 1
+
+
+async def test_missing_usage_is_estimated_and_marked(world: World) -> None:
+    world.own = [credential("own")]
+    await world.run(whole("x" * 41, usage=None))
+    assert world.fact.usage is not None
+    assert (world.fact.usage.completion_tokens, world.fact.usage.estimated) == (11, True)
+    last = world.last
+    assert isinstance(last, ReplyCompleted)
+    assert last.usage.estimated
+
+
+async def test_a_completion_of_zero_tokens_costs_nothing(world: World) -> None:
+    world.platform = [platform()]
+    await world.run(whole("", usage=Usage(prompt_tokens=10, completion_tokens=0)))
+    last = world.last
+    assert isinstance(last, ReplyCompleted)
+    assert last.usage.cost_nano_usd == 0
+
+
+async def test_billing_not_answering_is_never_free_service(world: World) -> None:
+    world.platform = [platform()]
+    world.away.billing = True
+    await world.run()
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.retry_after_seconds) == (503, 1)
+    assert world.provider.calls == []
+    assert world.fact.outcome == "failed"
+
+
+async def test_refused_credits_let_a_fallback_key_serve(world: World) -> None:
+    world.platform = [platform()]
+    world.own = [credential("own", section="fallback")]
+    world.answers = [_refused()]
+    await world.run(whole())
+    assert world.called_with == ["own"]
+    assert world.fact.outcome == "completed"
+    assert [each.failure for each in world.fact.attempts] == ["insufficient_credits", None]
+
+
+async def test_refused_credits_with_nothing_else_to_try_are_a_402_that_says_what_is_missing(
+    world: World,
+) -> None:
+    world.platform = [platform()]
+    world.answers = [_refused()]
+    await world.run()
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.error_type) == (402, "payment_required")
+    assert "$0.5" in last.message
+    assert "$0.25" in last.message
+
+
+def _refused() -> SpendRefused:
+    return SpendRefused(
+        code="insufficient_credits",
+        message="",
+        needed_nano_usd=500_000_000,
+        available_nano_usd=250_000_000,
+    )
+
+
+# --- failures and fallbacks ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        FailureClass.KEY_REFUSED,
+        FailureClass.PERMISSION_DENIED,
+        FailureClass.RATE_LIMITED,
+        FailureClass.QUOTA_EXHAUSTED,
+        FailureClass.PROVIDER_ERROR,
+        FailureClass.TIMED_OUT,
+        FailureClass.UNREACHABLE,
+        FailureClass.MISCONFIGURED,
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_these_failures_fall_back_to_shared_credits_with_an_event(
+    world: World,
+    failure: FailureClass,
+    stream: bool,  # noqa: FBT001 - pytest gives it by name
+) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    answer = STREAM if stream else whole()
+    await world.run(ProviderFailure(failure=failure, status=418), answer, stream=stream)
+    assert world.called_with == ["own", "platform-openai"]
+    fell_back = world.of(FallbackDecided)[0]
+    assert isinstance(fell_back, FallbackDecided)
+    assert (fell_back.reason, fell_back.provider_status) == (failure.value, 418)
+    assert (fell_back.from_.credential_id, fell_back.from_.tier) == ("own", "prioritized")
+    assert (fell_back.to.credential_id, fell_back.to.tier) == (None, "shared")
+    assert world.fact.outcome == "completed"
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "error_type"),
+    [
+        (FailureClass.KEY_REFUSED, 401, "authentication"),
+        (FailureClass.PERMISSION_DENIED, 403, "permission_denied"),
+        (FailureClass.RATE_LIMITED, 429, "rate_limit_exceeded"),
+        (FailureClass.QUOTA_EXHAUSTED, 402, "payment_required"),
+        (FailureClass.PROVIDER_ERROR, 502, "provider_unavailable"),
+        (FailureClass.TIMED_OUT, 504, "timeout"),
+        (FailureClass.UNREACHABLE, 502, "provider_unavailable"),
+        (FailureClass.MISCONFIGURED, 404, "not_found"),
+        (FailureClass.CONTEXT_TOO_LONG, 400, "context_length_exceeded"),
+        (FailureClass.CONTENT_REFUSED, 400, "content_policy_violation"),
+        (FailureClass.INVALID_REQUEST, 400, "invalid_request"),
+    ],
+)
+async def test_always_use_lets_the_failure_itself_reach_the_client(
+    world: World, failure: FailureClass, status: int, error_type: str
+) -> None:
+    world.own, world.platform = [credential("own", always_use=True)], [platform()]
+    await world.run(ProviderFailure(failure=failure, raw="their words", retry_after_seconds=7))
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.error_type) == (status, error_type)
+    assert (last.provider_name, last.raw, last.retry_after_seconds) == ("Openai", "their words", 7)
+    assert last.attempts[0].failure == failure.value
+    assert world.called_with == ["own"]
+    assert world.fact.outcome == "failed"
+    assert world.fact.usage is None
+
+
+async def test_a_platform_keys_failure_is_ours_and_not_shown_as_the_clients(world: World) -> None:
+    world.platform = [platform()]
+    await world.run(ProviderFailure(failure=FailureClass.KEY_REFUSED, status=401))
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.status == 503
+
+
+async def test_an_invalid_request_is_answered_at_once(world: World) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    await world.run(
+        ProviderFailure(failure=FailureClass.INVALID_REQUEST, status=422), models=[MINI]
+    )
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.error_type) == (422, "unprocessable")
+    assert world.called_with == ["own"]
+
+
+async def test_a_context_too_long_goes_to_the_next_model_past_other_keys(world: World) -> None:
+    world.own = [credential("own"), credential("other", order=1)]
+    failure = ProviderFailure(failure=FailureClass.CONTEXT_TOO_LONG, status=400)
+    await world.run(failure, whole(), models=[MINI])
+    assert [call.attempt.model for call in world.provider.calls] == ["openai/gpt-4o", MINI]
+    assert world.fact.model == MINI
+
+
+async def test_a_refused_key_is_not_tried_again_at_another_endpoint_or_by_the_next_request(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    world.platform = [platform()]
+    refused = ProviderFailure(failure=FailureClass.KEY_REFUSED, status=401)
+    await world.run(refused, whole(), models=[MINI])
+    world.clock.advance(1)
+    await world.run(whole(), run_id="run-2")
+    assert world.called_with == ["own", "platform-openai", "platform-openai"]
+    change = world.of(HealthChanged)[0]
+    assert isinstance(change, HealthChanged)
+    assert (change.state, change.endpoint) == ("failing", "*")
+
+
+async def test_a_recovered_key_is_told_once(world: World) -> None:
+    world.own = [credential("own")]
+    await world.run(LIMITED)
+    world.clock.advance(8)
+    await world.run(whole(), run_id="run-2")
+    await world.run(whole(), run_id="run-3")
+    states = [each.state for each in world.of(HealthChanged) if isinstance(each, HealthChanged)]
+    assert states == ["cooling_down", "recovered"]
+
+
+async def test_a_key_that_was_disabled_meanwhile_is_passed_over(world: World) -> None:
+    world.own = [credential("first"), credential("second", order=1), credential("third", order=2)]
+
+    def disable() -> None:
+        del world.own[1]
+
+    failing = (disable, ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=500))
+    await world.run(failing, STREAM, stream=True)
+    assert world.called_with == ["first", "third"]
+
+
+async def test_a_secret_that_does_not_open_is_the_keys_fault_and_vault_away_is_ours(
+    world: World,
+) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    world.unopened = {"own"}
+    await world.run(whole())
+    assert world.called_with == ["platform-openai"]
+    world.unopened = set()
+    world.health.forget(world.own[0].credential_id)
+    world.away.vault = True
+    await world.run(run_id="run-2")
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.status == 503
+    assert world.called_with == ["platform-openai"]
+
+
+async def test_unread_credentials_never_turn_into_spent_credits(world: World) -> None:
+    world.platform = [platform()]
+    world.away.credentials = "credentials.state is stale"
+    await world.run()
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.status == 503
+    assert world.provider.calls == []
+
+
+async def test_a_bug_in_an_adapter_is_a_500_and_logged(world: World) -> None:
+    world.own = [credential("own")]
+    await world.run(KeyError("oops"))
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.message) == (500, "internal error")
+    assert len(world.bugs) == 1
+    assert world.fact.outcome == "failed"
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+async def test_a_stream_begins_with_its_first_token_and_ends_with_usage(world: World) -> None:
+    world.own = [credential("own")]
+    await world.run(STREAM, stream=True)
+    kinds = [type(each) for each in world.out]
+    assert kinds == [
+        ReplyStarted,
+        ReplyDelta,
+        ReplyDelta,
+        ReplyDelta,
+        ReplyDelta,
+        GenerationFinished,
+        ReplyCompleted,
+    ]
+    assert world.fact.usage == USAGE
+    assert world.fact.finish_reason == "stop"
+    assert world.fact.streamed
+
+
+async def test_a_failure_behind_an_empty_first_delta_still_falls_back_in_silence(
+    world: World,
+) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    error = ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200)
+    await world.run((text("", role="assistant"), error), STREAM, stream=True)
+    assert len(world.of(ReplyStarted)) == 1
+    assert world.fact.outcome == "completed"
+    assert not world.fact.is_byok
+
+
+async def test_no_first_token_in_time_falls_back_and_stops_the_call(world: World) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    silent = (text("", role="assistant"), asyncio.Event())
+    await world.run(silent, STREAM, stream=True, first_token_seconds_max=0.05)
+    assert world.provider.calls[0].is_stopped
+    assert [each.failure for each in world.fact.attempts] == ["timed_out", None]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        (text("hello"),),
+        (text("hello"), ProviderFailure(failure=FailureClass.UNREACHABLE)),
+    ],
+)
+async def test_a_stream_that_breaks_after_the_first_token_ends_with_an_error_and_no_charge(
+    world: World, cut: tuple[ReplyDelta, ...]
+) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    await world.run(cut, stream=True)
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.status == 502
+    assert world.called_with == ["own"]
+    assert world.fact.outcome == "failed"
+    assert world.fact.attempts[0].failure == "stream_cut"
+    assert world.of(FallbackDecided) == []
+
+
+async def test_a_stream_without_any_piece_is_a_failure_that_falls_back(world: World) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    await world.run((), STREAM, stream=True)
+    assert world.called_with == ["own", "platform-openai"]
+
+
+async def test_a_stream_that_properly_ends_without_a_token_is_an_empty_answer(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    usage = Usage(prompt_tokens=10, completion_tokens=0)
+    await world.run((text(None, finish_reason="stop"), StreamEnded(usage=usage)), stream=True)
+    assert world.fact.outcome == "completed"
+    assert world.fact.usage == usage
+
+
+async def test_a_client_that_reads_slowly_slows_the_provider_down(world: World) -> None:
+    world.own = [credential("own")]
+    world.room.clear()
+    read: list[str] = []
+    pieces: list[StreamStep] = [
+        text("a"),
+        text("b"),
+        lambda: read.append("c"),
+        text("c", finish_reason="stop"),
+        StreamEnded(usage=USAGE),
+    ]
+    async with asyncio.TaskGroup() as group:
+        _ = group.create_task(world.run(pieces, stream=True))
+        await wait_until(lambda: len(world.of(ReplyDelta)) == 2)
+        assert read == []
+        world.room.set()
+    assert read == ["c"]
+
+
+async def test_a_reply_that_kafka_does_not_take_ends_the_run_uncharged(world: World) -> None:
+    world.own = [credential("own")]
+
+    def break_replies() -> None:
+        world.away.replies = True
+
+    steps = (text("a"), break_replies, text("b"), StreamEnded(usage=USAGE))
+    assert isinstance(await world.run(steps, stream=True), Failed)
+    assert world.fact.outcome == "failed"
+    assert world.provider.calls[0].is_stopped
+
+
+# --- cancellation, deadlines, claims -------------------------------------------------------------
+
+
+async def test_a_client_that_leaves_in_the_middle_pays_for_what_was_delivered(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+
+    def leave() -> None:
+        world.running.cancel(cancellation(world, request.generation_id), world.clock.now())
+
+    seen = UsageSeen(Usage(prompt_tokens=33, completion_tokens=1))
+    steps = (seen, text("x" * 40), leave, asyncio.Event())
+    ending = await world.run(steps, request=request, stream=True)
+    assert ending == Cancelled("client_gone")
+    assert world.provider.calls[0].is_stopped
+    assert world.fact.outcome == "cancelled"
+    assert world.fact.usage == Usage(prompt_tokens=33, completion_tokens=10, estimated=True)
+    assert world.fact.attempts[0].failure == "interrupted"
+    assert world.of(ReplyCompleted) == world.of(ReplyFailed) == []
+
+
+async def test_a_client_that_leaves_a_plain_request_pays_nothing(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(world.run(asyncio.Event(), request=request))
+        await wait_until(lambda: len(world.provider.calls) == 1)
+        world.running.cancel(cancellation(world, request.generation_id), world.clock.now())
+    assert running.result() == Cancelled("client_gone")
+    assert world.provider.calls[0].is_stopped
+    assert world.fact.usage is None
+
+
+async def test_a_cancellation_that_overtakes_its_request_drops_it(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+    world.running.cancel(cancellation(world, request.generation_id), world.clock.now())
+    assert isinstance(await world.run(request=request), Dropped)
+    assert world.out == []
+
+
+async def test_a_rival_run_that_is_cancelled_leaves_the_others_alone(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+
+    def cancel_other() -> None:
+        other = cancellation(world, request.generation_id, run_id="another-run")
+        world.running.cancel(other, world.clock.now())
+
+    await world.run((text("a"), cancel_other, *STREAM), request=request, stream=True)
+    assert world.fact.outcome == "completed"
+
+
+async def test_a_silent_ingress_ends_its_generations_only(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+
+    def die() -> None:
+        world.running.ingress_died(request.reply_instance)
+
+    ending = await world.run((text("a"), die, asyncio.Event()), request=request, stream=True)
+    assert ending == Cancelled("ingress_gone")
+
+
+async def test_a_cancellation_while_the_fact_is_being_sent_changes_nothing(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+    world.on_finished = lambda: world.running.cancel(
+        cancellation(world, request.generation_id), world.clock.now()
+    )
+    assert isinstance(await world.run(whole(), request=request), Completed)
+    assert world.fact.outcome == "completed"
+
+
+async def test_a_stopping_dispatcher_tells_the_client_and_does_not_charge(world: World) -> None:
+    world.own = [credential("own")]
+
+    def stop() -> None:
+        world.running.end_all("stopping")
+
+    await world.run((text("a"), stop, asyncio.Event()), stream=True)
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.status == 503
+    assert world.fact.outcome == "failed"
+
+
+async def test_a_deadline_ends_the_run_with_a_timeout(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now(), deadline_seconds=0.1)
+    await world.run(asyncio.Event(), request=request)
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.error_type) == (504, "timeout")
+    assert world.provider.calls[0].is_stopped
+
+
+async def test_nothing_is_called_before_the_claim_is_won(world: World) -> None:
+    world.own = [credential("own")]
+    pending: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        _ = group.create_task(world.run(whole(), claim=OneClaim(pending)))
+        await wait_until(lambda: len(world.running) == 1)
+        await asyncio.sleep(0)
+        assert world.provider.calls == []
+        pending.set_result(True)
+    assert len(world.provider.calls) == 1
+
+
+async def test_a_lost_claim_is_dropped_without_a_trace(world: World) -> None:
+    world.own = [credential("own")]
+    assert isinstance(await world.run(claim=won(outcome=False)), Dropped)
+    assert world.out == []
+
+
+async def test_a_run_cancelled_before_its_claim_is_won_leaves_the_fact_to_the_winner(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+    pending: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(world.run(request=request, claim=OneClaim(pending)))
+        await wait_until(lambda: len(world.running) == 1)
+        world.running.cancel(cancellation(world, request.generation_id), world.clock.now())
+    assert isinstance(running.result(), Dropped)
+    assert world.out == []
+
+
+async def test_a_request_that_does_not_open_or_read_is_a_400(world: World) -> None:
+    request = asked(now=world.clock.now())
+    damaged = sealed(request)[:-1] + b"x"
+    await world.run(request=request, content=damaged)
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.status == 400

@@ -1,0 +1,70 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.ingress.domain import credential_forms
+from services.ingress.domain.credential_forms import (
+    CredentialChangeForm,
+    CredentialForm,
+    pasted_key,
+    read_credential,
+    read_credential_change,
+)
+from services.ingress.domain.refusals import Refusal
+from shared.secret import Secret
+
+
+def test_a_key_may_be_a_string_or_the_configuration_itself() -> None:
+    for value, kept in (("sk-1", "sk-1"), ({"a": 1}, '{"a":1}'), ([{"a": "é"}], '[{"a":"é"}]')):
+        pasted = pasted_key(value)
+        assert isinstance(pasted, Secret)
+        assert pasted.reveal() == kept
+
+
+@pytest.mark.parametrize("value", ["", "  ", {}, [], None, 5, True, "x" * 70_000])
+def test_anything_else_is_no_key(value: Any) -> None:
+    refusal = pasted_key(value)
+    assert isinstance(refusal, Refusal)
+    assert refusal.field == "key"
+
+
+def test_left_out_stays_and_null_clears() -> None:
+    form = read_credential_change(b'{"name":null}')
+    assert isinstance(form, CredentialChangeForm)
+    assert form.name is None
+    assert form.disabled is msgspec.UNSET
+    assert credential_forms.enabled_of(form.disabled) is msgspec.UNSET
+
+
+def test_openrouter_s_flags_become_ours() -> None:
+    body = {"provider": "p", "key": "k", "disabled": True, "is_fallback": True}
+    form = read_credential(json.dumps(body).encode())
+    assert isinstance(form, CredentialForm)
+    assert credential_forms.enabled_of(form.disabled) is False
+    assert credential_forms.section_of(form.is_fallback) == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("sealed_key", "key"),
+        ("filters.models[0]", "allowed_models[0]"),
+        ("order", "sort_order"),
+        ("key[1].endpoint_url", "key[1].endpoint_url"),
+    ],
+)
+def test_fields_are_named_in_the_client_s_words(ours: str, theirs: str) -> None:
+    assert credential_forms.to_wire_field(ours) == theirs
+
+
+@pytest.mark.parametrize("body", [b'{"provider":"p","key":"k","name":"a\\u0000"}', b"{", b""])
+def test_hostile_forms_are_refused(body: bytes) -> None:
+    assert isinstance(read_credential(body), Refusal)
+
+
+def test_a_changed_provider_is_refused_by_name() -> None:
+    refusal = read_credential_change(b'{"provider":"openai"}')
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == "provider: there is no such field"

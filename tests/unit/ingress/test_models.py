@@ -1,0 +1,24 @@
+from services.ingress.domain.models import check_models, nearest
+
+KNOWN = frozenset({"openai/gpt-4o", "openai/gpt-4o-mini", "mistralai/mistral-large"})
+
+
+def test_a_known_model_passes() -> None:
+    assert check_models(["openai/gpt-4o"], KNOWN) is None
+
+
+def test_an_unknown_model_is_refused_with_the_nearest_ones() -> None:
+    refusal = check_models(["openai/gpt-4o", "mistral/mistral-large"], KNOWN)
+    assert refusal is not None
+    assert "did you mean mistralai/mistral-large" in refusal.message
+
+
+def test_a_name_without_its_author_is_understood() -> None:
+    assert nearest("gpt-4o", KNOWN)[0] == "openai/gpt-4o"
+
+
+def test_nothing_near_points_to_the_list() -> None:
+    refusal = check_models(["zzzz" * 1000], KNOWN)
+    assert refusal is not None
+    assert refusal.message.endswith("GET /api/v1/models lists them")
+    assert len(refusal.message) < 250
