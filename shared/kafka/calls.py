@@ -17,10 +17,17 @@ from shared.events import codec
 from shared.events.envelope import CallReply, Event
 from shared.events.topics import SMALL_RECORD_BYTES_MAX, TOPICS, Topic
 from shared.kafka.config import KafkaConfig
-from shared.kafka.consuming import POLL_SECONDS_MAX, commit_quietly, decode_record, open_consumer
+from shared.kafka.consuming import (
+    Intake,
+    commit_quietly,
+    decode_record,
+    offsets_after,
+    open_consumer,
+)
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
+from shared.tasks import TaskScope
 
 CALLS_WAITING_MAX: Final = 10_000
 _BATCH_CALLS_MAX: Final = 200
@@ -136,21 +143,25 @@ class CallServer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Answer until `stop`; the batch at hand is answered first."""
-        async with open_consumer(
-            self._config,
-            self._topic.name,
-            group=self._group,
-            partition_bytes_max=SMALL_RECORD_BYTES_MAX,
-        ) as consumer:
+        async with (
+            open_consumer(
+                self._config,
+                self._topic.name,
+                group=self._group,
+                partition_bytes_max=SMALL_RECORD_BYTES_MAX,
+            ) as consumer,
+            TaskScope() as scope,
+        ):
+            intake = Intake(consumer)
+            filling = scope.start(intake.fill(), name="intake of calls")
             self._problem = None
             while not stop.is_set():
-                batch = await consumer.getmany(
-                    timeout_ms=int(POLL_SECONDS_MAX * 1000), max_records=_BATCH_CALLS_MAX
-                )
-                if not batch:
-                    continue
-                await self._answer([record for run in batch.values() for record in run])
-                await commit_quietly(consumer, {tp: r[-1].offset + 1 for tp, r in batch.items()})
+                if filling.done():
+                    filling.result()
+                records = await intake.take(_BATCH_CALLS_MAX)
+                if records:
+                    await self._answer(records)
+                    await commit_quietly(consumer, offsets_after(records))
 
     async def _answer(self, records: Sequence[Any]) -> None:
         calls: list[ReceivedCall] = []
@@ -159,7 +170,7 @@ class CallServer:
                 calls.append(_as_call(decode_record(record)))
                 self._dead_letters.readable()
             except PoisonRecord as error:
-                await self._dead_letters.put(record, error.reason)
+                await self._dead_letters.offer(record, error.reason)
         while True:
             now = self._clock.now()
             calls = [call for call in calls if call.expires_at > now]
@@ -168,7 +179,12 @@ class CallServer:
             try:
                 answers = await self._handle(calls)
                 await self._producer.send_many(
-                    [self._reply(call, answer) for call, answer in zip(calls, answers, strict=True)]
+                    [
+                        self._reply(call, answer)
+                        for call, answer in zip(calls, answers, strict=True)
+                        # one who asks what its topic cannot carry the answer of waits in vain
+                        if type(answer) in call.reply_topic.events
+                    ]
                 )
             except Unavailable as error:
                 # the callers still wait: try again until their deadlines

@@ -1,7 +1,8 @@
 """What all ways to consume share: the client's settings, and reading a record."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -89,3 +90,52 @@ async def commit_quietly(consumer: AIOKafkaConsumer, offsets: dict[TopicPartitio
     except KafkaError as error:
         if not error.retriable:
             raise
+
+
+class Intake:
+    """Takes records off the client as they come, so that whoever handles them may take its time.
+
+    While any partition of a broker holds records that nobody has taken, aiokafka does not poll that
+    broker, for up to 100 ms; and a poll that began without a partition is not told of its news for
+    `fetch_max_wait_ms`. A handler that is busy for a few milliseconds would cost the calls behind it
+    many. Bounded: beyond RECORDS_MAX it does stop taking.
+    """
+
+    RECORDS_MAX: Final = 2_000
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        """`fill` must run beside whoever takes."""
+        self._consumer = consumer
+        self._records: deque[Any] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def fill(self) -> None:
+        """Take records off the client, until cancelled."""
+        while True:
+            batch = await self._consumer.getmany(timeout_ms=int(POLL_SECONDS_MAX * 1000))
+            for records in batch.values():
+                self._records.extend(records)
+            if batch:
+                self._arrived.set()
+            while len(self._records) >= self.RECORDS_MAX:
+                self._room.clear()
+                await self._room.wait()
+
+    async def take(self, records_max: int) -> list[Any]:
+        """What has come, in order within each partition; nothing when nothing came for a while."""
+        if not self._records:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(POLL_SECONDS_MAX):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return []
+        taken = [self._records.popleft() for _ in range(min(records_max, len(self._records)))]
+        self._room.set()
+        return taken
+
+
+def offsets_after(records: Iterable[Any]) -> dict[TopicPartition, int]:
+    """The offsets to commit once these records have had their effect."""
+    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}

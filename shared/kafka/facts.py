@@ -7,18 +7,24 @@ process before the offset is committed.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
 from shared.events.topics import SMALL_RECORD_BYTES_MAX, Topic
 from shared.kafka.config import KafkaConfig
-from shared.kafka.consuming import POLL_SECONDS_MAX, commit_quietly, decode_record, open_consumer
+from shared.kafka.consuming import (
+    Intake,
+    commit_quietly,
+    decode_record,
+    offsets_after,
+    open_consumer,
+)
 from shared.kafka.dead_letters import DeadLetters
+from shared.tasks import TaskScope
 
 BATCH_RECORDS_MAX: Final = 500
 _RETRY_SECONDS_MAX: Final = 5.0
@@ -49,7 +55,6 @@ class FactsConsumer:
         self._clock = clock
         self._problem: str | None = "has not joined its group"
         self._oldest_unhandled: float | None = None
-        self._retry_seconds = _RETRY_SECONDS_MIN
 
     def problem(self) -> str | None:
         """Why facts are not being handled, or None."""
@@ -62,35 +67,41 @@ class FactsConsumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Handle facts until `stop`; the batch at hand is finished first."""
-        async with open_consumer(
-            self._config,
-            *self._topics,
-            group=self._group,
-            partition_bytes_max=SMALL_RECORD_BYTES_MAX,
-        ) as consumer:
+        async with (
+            open_consumer(
+                self._config,
+                *self._topics,
+                group=self._group,
+                partition_bytes_max=SMALL_RECORD_BYTES_MAX,
+            ) as consumer,
+            TaskScope() as scope,
+        ):
+            intake = Intake(consumer)
+            filling = scope.start(intake.fill(), name="intake of facts")
             self._problem = None
             while not stop.is_set():
-                batch = await consumer.getmany(
-                    timeout_ms=int(POLL_SECONDS_MAX * 1000), max_records=BATCH_RECORDS_MAX
-                )
-                if batch:
-                    await self._take(consumer, batch)
+                if filling.done():
+                    filling.result()
+                records = await intake.take(BATCH_RECORDS_MAX)
+                if records and await self._have_effect(records, stop):
+                    await commit_quietly(consumer, offsets_after(records))
 
-    async def _take(
-        self, consumer: AIOKafkaConsumer, batch: dict[TopicPartition, list[Any]]
-    ) -> None:
-        records = [record for run in batch.values() for record in run]
+    async def _have_effect(self, records: Sequence[Any], stop: asyncio.Event) -> bool:
+        """Try until it works; False when told to stop before it did."""
         self._oldest_unhandled = min(record.timestamp for record in records) / 1000
-        try:
-            await self._effect(records)
-        except Unavailable as error:
-            self._problem = str(error)
-            await self._again_later(consumer, batch)
-            return
-        self._problem = None
-        self._retry_seconds = _RETRY_SECONDS_MIN
-        self._oldest_unhandled = None
-        await commit_quietly(consumer, {tp: run[-1].offset + 1 for tp, run in batch.items()})
+        wait_seconds = _RETRY_SECONDS_MIN
+        while not stop.is_set():
+            try:
+                await self._effect(records)
+            except Unavailable as error:
+                self._problem = str(error)
+                await _pause(stop, wait_seconds)
+                wait_seconds = min(wait_seconds * 2, _RETRY_SECONDS_MAX)
+            else:
+                self._problem = None
+                self._oldest_unhandled = None
+                return True
+        return False
 
     async def _effect(self, records: Sequence[Any]) -> None:
         readable: list[tuple[Any, Received]] = []
@@ -112,11 +123,8 @@ class FactsConsumer:
             for record, _ in readable:
                 await self._effect([record])
 
-    async def _again_later(
-        self, consumer: AIOKafkaConsumer, batch: dict[TopicPartition, list[Any]]
-    ) -> None:
-        for tp, run in batch.items():
-            if tp in consumer.assignment():
-                consumer.seek(tp, run[0].offset)
-        await asyncio.sleep(self._retry_seconds)
-        self._retry_seconds = min(self._retry_seconds * 2, _RETRY_SECONDS_MAX)
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

@@ -380,6 +380,13 @@ async def test_no_first_token_in_time_falls_back_and_stops_the_call(world: World
     assert [each.failure for each in world.fact.attempts] == ["timed_out", None]
 
 
+async def test_a_provider_that_never_answers_a_plain_request_is_given_up(world: World) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    await world.run(asyncio.Event(), whole(), whole_answer_seconds_max=0.05)
+    assert world.provider.calls[0].is_stopped
+    assert [each.failure for each in world.fact.attempts] == ["timed_out", None]
+
+
 @pytest.mark.parametrize(
     "cut",
     [

@@ -188,7 +188,9 @@ class World:
     def broke(self, _run: Run, error: Exception) -> None:
         self.bugs.append(error)
 
-    def use_case(self, *, first_token_seconds_max: float = 5.0) -> RunGeneration:
+    def use_case(
+        self, *, first_token_seconds_max: float = 5.0, whole_answer_seconds_max: float = 5.0
+    ) -> RunGeneration:
         providers = {"openai": self.provider, "azure": self.provider}
         return RunGeneration(
             wire_keys=self,
@@ -203,6 +205,7 @@ class World:
             caller=CallProvider(
                 providers=providers,
                 first_token_seconds_max=first_token_seconds_max,
+                whole_answer_seconds_max=whole_answer_seconds_max,
                 clock=self.clock,
             ),
             health=self.health,
@@ -220,6 +223,7 @@ class World:
         request: CompletionRequested | None = None,
         claim: "OneClaim | None" = None,
         first_token_seconds_max: float = 5.0,
+        whole_answer_seconds_max: float = 5.0,
         content: bytes | None = None,
         run_id: str = "run-1",
         **fields: object,
@@ -228,9 +232,11 @@ class World:
         self.provider.scripts.extend(scripts)
         request = request or asked(now=self.clock.now())
         claim = claim or won()
-        await self.use_case(first_token_seconds_max=first_token_seconds_max).run(
-            request, content or sealed(request, **fields), claim, RunId(run_id)
+        use_case = self.use_case(
+            first_token_seconds_max=first_token_seconds_max,
+            whole_answer_seconds_max=whole_answer_seconds_max,
         )
+        await use_case.run(request, content or sealed(request, **fields), claim, RunId(run_id))
         assert claim.is_done
         assert len(self.running) == 0
         await self.background.drain(1)
