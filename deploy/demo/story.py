@@ -41,7 +41,7 @@ class Demo:
         self._events = events
         self._account = account
         self._azure_secret = f"azure-demo-{account.account_id}"
-        self._next_secret = f"sk-demo-{account.account_id}"
+        self._next_secret = f"azure-next-{account.account_id}"
         self._spent = Decimal(0)
 
     async def tell(self) -> None:
@@ -118,14 +118,19 @@ class Demo:
     async def _fall_back_to_the_next_key(self) -> None:
         self._story.step("The Azure key is rate limited: the account's next key serves")
         following = await self._product.add_credential(
-            self._account, provider="openai", key=self._next_secret, name="our OpenAI key"
+            self._account,
+            provider="azure",
+            name="our second Azure resource",
+            key=self._product.azure_deployment(
+                self._next_secret, model_slug=_MODEL, model_id="gpt-4o"
+            ),
         )
         await self._product.script(
             self._azure_secret, [{"kind": "status", "status": 429, "retry_after": "600"}]
         )
         answer = await self._complete("Say five words: words=5")
         self._story.check(
-            "200, by the account's own OpenAI key",
+            "200, by a key of the account's own",
             holds=answer.status == 200 and answer.usage["is_byok"] is True,  # noqa: PLR2004 - OK
             saw=answer.text,
         )
@@ -134,7 +139,7 @@ class Demo:
         decided = received.event
         assert isinstance(decided, FallbackDecided)  # noqa: S101 - it was asked for by its type
         self._story.check(
-            "from the Azure key to the next one, because of its 429",
+            "from the first key to the second, because of its 429",
             holds=(decided.from_.credential_id, decided.to.credential_id, decided.provider_status)
             == (self._azure["id"], following["id"], 429),
         )
