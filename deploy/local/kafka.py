@@ -159,6 +159,8 @@ class Kafka:
             "share.coordinator.state.topic.num.partitions": 1,
             # Consumers of a small system arrive together; waiting for more only delays the start.
             "group.initial.rebalance.delay.ms": 0,
+            # a commit is the claim to a request (docs/adr/0005) and must not wait for company
+            "group.coordinator.append.linger.ms": 0,
             "group.min.session.timeout.ms": 1_000,
             # After kill -9 the node waits until the session of its former life is over.
             "broker.session.timeout.ms": 4_000,

@@ -59,6 +59,12 @@ class ProvidersConfig:
         example="60",
         default=60.0,
     )
+    whole_answer_seconds_max: float = setting(
+        "WHOLE_ANSWER_TIMEOUT_SECONDS",
+        "How long a provider may take to an answer that is not streamed before the next attempt",
+        example="300",
+        default=300.0,
+    )
 
     @property
     def endpoint_of(self) -> Mapping[str, str]:

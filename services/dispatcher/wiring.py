@@ -21,7 +21,7 @@ from services.dispatcher.outbound.kafka_liveness import KafkaLiveness
 from services.dispatcher.outbound.kafka_replies import KafkaReplies
 from services.dispatcher.outbound.kafka_spending import KafkaSpending
 from services.dispatcher.outbound.measurements import Measurements
-from services.dispatcher.outbound.providers.registry import open_providers
+from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.outbound.vault_credentials import VaultCredentials
 from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
 from services.dispatcher.ports import Provider
@@ -136,7 +136,7 @@ async def open_dispatcher(
         open_producer(config.kafka, source=instance, clock=clock, new_id=new_id) as producer,
         open_vault(config.vault, clock) as vault,
         providers_from(
-            endpoints=config.providers.endpoint_of,
+            endpoints=_of_known_providers(config.providers.endpoint_of),
             egress_allow=frozenset(config.providers.egress_allow),
             clock=clock,
         ) as providers,
@@ -237,6 +237,7 @@ def _build(
         caller=CallProvider(
             providers=providers,
             first_token_seconds_max=config.providers.first_token_seconds_max,
+            whole_answer_seconds_max=config.providers.whole_answer_seconds_max,
             clock=clock,
         ),
         health=health,
@@ -282,10 +283,21 @@ def _build(
         runs=runs,
         background=background,
         cancellations=cancellations,
-        liveness=KafkaLiveness(producer, running, instance=instance),
+        liveness=KafkaLiveness(producer, running.held_for_each_partition, instance=instance),
         unready=unready,
         drain_seconds=config.drain_seconds,
     )
+
+
+def _of_known_providers(endpoints: Mapping[str, str]) -> Mapping[str, str]:
+    """The base URLs of providers there are adapters for; the others are said and passed over.
+
+    One list of endpoints may serve installations of several versions.
+    """
+    known = {row.slug for row in ROWS}
+    for slug in sorted(endpoints.keys() - known):
+        get_logger("wiring").warning("PROVIDER_ENDPOINTS names an unknown provider", provider=slug)
+    return {slug: url for slug, url in endpoints.items() if slug in known}
 
 
 def _ignore(_result: object) -> None:

@@ -48,8 +48,7 @@ def own_candidates(model: ModelListed, credential: CredentialChanged) -> Iterato
 
 def shared_candidates(model: ModelListed, credential: CredentialChanged) -> Iterator[Candidate]:
     """What a platform credential can serve of a model: only where the catalog offers it."""
-    offered = {each.provider for each in model.endpoints if not each.byok_only}
-    if credential.provider in offered:
+    if any(each.provider == credential.provider and not each.byok_only for each in model.endpoints):
         yield from _candidates(model, credential, "shared")
 
 
@@ -109,16 +108,18 @@ def _candidate(
 
 def matches_provider(endpoint: Endpoint, wanted: str) -> bool:
     """Whether a slug in a request's preferences means this endpoint: provider, its name, or the id."""
-    return wanted in {
-        endpoint.provider,
-        endpoint.provider_name.lower().replace(" ", "-"),
-        endpoint.id.lower(),
-    }
+    return (
+        wanted == endpoint.provider
+        or wanted == endpoint.provider_name.lower().replace(" ", "-")
+        or wanted == endpoint.id.lower()
+    )
 
 
 def place_in_order(endpoint: Endpoint, preferences: ProviderPreferences) -> int | None:
     """The place that `provider.order` gives the endpoint, None when it is not named there."""
-    for place, wanted in enumerate(preferences.order or ()):
+    if preferences.order is None:
+        return None
+    for place, wanted in enumerate(preferences.order):
         if matches_provider(endpoint, wanted):
             return place
     return None

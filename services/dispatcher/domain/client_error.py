@@ -111,7 +111,10 @@ _HINTS: Final = {
         "a key with 'Always use this key' forbids shared capacity and no key of the account can "
         "serve it with these provider preferences"
     ),
-    WhyLeftOut.NOT_WANTED: "the provider preferences (order, only, ignore) leave none; relax them",
+    WhyLeftOut.NOT_WANTED: (
+        "the provider preferences (order, only, ignore) leave no provider that the account has a "
+        "key for or that has shared capacity; relax them or add a key"
+    ),
     WhyLeftOut.PARAMETERS: (
         "provider.require_parameters is set and the model does not support all parameters given"
     ),

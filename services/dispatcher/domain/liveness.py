@@ -5,11 +5,10 @@ everyone look dead. Only when something else was heard 5 s after an ingress's la
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.ids import GenerationId, InstanceId, RunId
+from shared.ids import GenerationId, InstanceId
 
 SILENT_SECONDS: Final = 5.0
 CANCELLED_MAX: Final = 100_000
@@ -48,40 +47,25 @@ class IngressesHeard:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Cancelled:
-    run_id: RunId | None
-    deadline: datetime
-
-
 class CancelledGenerations:
     """Cancelled ids until their deadline, since a cancellation can overtake its request."""
 
     def __init__(self) -> None:
         """Nothing is cancelled."""
-        self._cancelled: OrderedDict[GenerationId, _Cancelled] = OrderedDict()
+        self._deadlines: OrderedDict[GenerationId, datetime] = OrderedDict()
 
-    def add(
-        self,
-        generation_id: GenerationId,
-        run_id: RunId | None,
-        *,
-        deadline: datetime,
-        now: datetime,
-    ) -> None:
+    def add(self, generation_id: GenerationId, *, deadline: datetime, now: datetime) -> None:
         """Remember a cancellation; the oldest are forgotten past CANCELLED_MAX."""
-        while self._cancelled:
-            oldest = next(iter(self._cancelled.values()))
-            if oldest.deadline > now and len(self._cancelled) < CANCELLED_MAX:
+        while self._deadlines:
+            oldest = next(iter(self._deadlines.values()))
+            if oldest > now and len(self._deadlines) < CANCELLED_MAX:
                 break
-            self._cancelled.popitem(last=False)
+            self._deadlines.popitem(last=False)
         if deadline > now:
-            self._cancelled[generation_id] = _Cancelled(run_id, deadline)
+            self._deadlines[generation_id] = deadline
 
-    def covers(self, generation_id: GenerationId) -> bool:
-        """Whether a run that has not begun yet is unwanted: the whole generation was cancelled."""
-        known = self._cancelled.get(generation_id)
-        return known is not None and known.run_id is None
+    def __contains__(self, generation_id: GenerationId) -> bool:
+        return generation_id in self._deadlines
 
     def __len__(self) -> int:
-        return len(self._cancelled)
+        return len(self._deadlines)

@@ -47,9 +47,13 @@ class Cancellations:
         self._ingresses.waits_on_us(instance, self._clock.monotonic())
 
     async def judge(self) -> None:
-        """Once a second, until cancelled: end the runs of ingresses that fell silent."""
+        """Judge once a second, until cancelled."""
         while True:
             await asyncio.sleep(_JUDGE_SECONDS)
-            for instance in self._ingresses.dead():
-                self._logger.warning("ingress is silent", ingress=instance)
-                self._running.ingress_died(instance)
+            self.judge_now()
+
+    def judge_now(self) -> None:
+        """End the runs of ingresses that fell silent."""
+        for instance in self._ingresses.dead():
+            self._logger.warning("ingress is silent", ingress=instance)
+            self._running.ingress_died(instance)

@@ -1,9 +1,11 @@
 """Facts about generations, made durable."""
 
+from shared.errors import Unavailable
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.routing import FallbackDecided
 from shared.events.topics import INFERENCE_GENERATIONS, ROUTING_FALLBACKS
 from shared.kafka.producer import EventProducer
+from shared.telemetry.logging import get_logger
 
 
 class KafkaFacts:
@@ -12,6 +14,7 @@ class KafkaFacts:
     def __init__(self, producer: EventProducer) -> None:
         """Send with `producer`."""
         self._producer = producer
+        self._logger = get_logger("facts")
 
     async def finished(self, fact: GenerationFinished) -> None:
         """A run ended."""
@@ -22,5 +25,11 @@ class KafkaFacts:
         await self._producer.emit(INFERENCE_GENERATIONS, fact, key=fact.account_id)
 
     async def fell_back(self, fact: FallbackDecided) -> None:
-        """The next attempt of a plan is tried."""
-        await self._producer.emit(ROUTING_FALLBACKS, fact, key=fact.account_id)
+        """The next attempt of a plan is tried; one that is lost leaves a line in the log."""
+        try:
+            await self._producer.emit(ROUTING_FALLBACKS, fact, key=fact.account_id)
+        except Unavailable:
+            self._logger.warning(
+                "fallback not told", generation_id=fact.generation_id, reason=fact.reason
+            )
+            raise

@@ -2,26 +2,29 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from services.dispatcher.use_cases.running import Running
 from shared.errors import Unavailable
 from shared.events.completions import DispatcherAlive
 from shared.events.topics import INFERENCE_CANCELLATIONS, INGRESS_REPLIES
-from shared.ids import InstanceId
+from shared.ids import GenerationId, InstanceId
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 
 ANNOUNCE_SECONDS: Final = 1.0
 
+Held = Callable[[], Mapping[int, list[GenerationId]]]
+"""The generations held here, by the reply partition of the ingress that waits for them."""
+
 
 class KafkaLiveness:
     """Announces once a second."""
 
-    def __init__(self, producer: EventProducer, running: Running, *, instance: InstanceId) -> None:
-        """What `running` holds is told to whom it is for."""
+    def __init__(self, producer: EventProducer, held: Held, *, instance: InstanceId) -> None:
+        """What `held` says at the moment is told to whom it is for."""
         self._producer = producer
-        self._running = running
+        self._held = held
         self._instance = instance
 
     async def run(self) -> None:
@@ -44,7 +47,7 @@ class KafkaLiveness:
                 key=self._instance,
                 partition=partition,
             )
-            for partition, generation_ids in self._running.held_for_each_partition().items()
+            for partition, generation_ids in self._held().items()
         ]
         records.append(
             self._producer.record(

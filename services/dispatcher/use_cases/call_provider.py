@@ -25,11 +25,17 @@ class CallProvider:
     """Carries out attempts."""
 
     def __init__(
-        self, *, providers: Mapping[str, Provider], first_token_seconds_max: float, clock: Clock
+        self,
+        *,
+        providers: Mapping[str, Provider],
+        first_token_seconds_max: float,
+        whole_answer_seconds_max: float,
+        clock: Clock,
     ) -> None:
-        """`providers` by slug; `first_token_seconds_max` bounds the wait of a stream."""
+        """`providers` by slug; the limits are of a stream's beginning and of a plain answer."""
         self._providers = providers
         self._first_token_seconds_max = first_token_seconds_max
+        self._whole_answer_seconds_max = whole_answer_seconds_max
         self._clock = clock
 
     async def call(
@@ -49,7 +55,11 @@ class CallProvider:
         if request.stream:
             async with aclosing(provider.stream(attempt, secret, request)) as pieces:
                 return await self._stream(run, attempt, pieces, replies)
-        answer = await provider.complete(attempt, secret, request)
+        try:
+            async with asyncio.timeout(self._whole_answer_seconds_max):
+                answer = await provider.complete(attempt, secret, request)
+        except TimeoutError:
+            return ProviderFailure(failure=FailureClass.TIMED_OUT)
         if isinstance(answer, ProviderFailure):
             return answer
         self._commit(run, attempt)

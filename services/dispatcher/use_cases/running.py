@@ -59,13 +59,12 @@ class Running:
 
     def is_unwanted(self, generation_id: GenerationId) -> bool:
         """Whether the generation was cancelled before it came here."""
-        return self._cancelled.covers(generation_id)
+        return generation_id in self._cancelled
 
     def cancel(self, cancelled: GenerationCancelled, now: datetime) -> None:
         """The ingress does not want a generation, or one run of it, any more."""
-        self._cancelled.add(
-            cancelled.generation_id, cancelled.run_id, deadline=cancelled.deadline, now=now
-        )
+        if cancelled.run_id is None:  # a run that is named has begun already
+            self._cancelled.add(cancelled.generation_id, deadline=cancelled.deadline, now=now)
         for run_id in tuple(self._runs_of.get(cancelled.generation_id, ())):
             if cancelled.run_id is None or cancelled.run_id == run_id:
                 self._handles[run_id].end(cancelled.reason)

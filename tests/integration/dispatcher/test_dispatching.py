@@ -1,11 +1,14 @@
 """The dispatcher on real Kafka and OpenBao against the provider simulator."""
 
 import asyncio
+import os
+import signal
 
 from services.dispatcher.config import DispatcherConfig
 from services.dispatcher.wiring import Dispatcher
 from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
 from shared.ids import AccountId, CredentialId, new_generation_id
+from tests.conftest import Infrastructure
 from tests.integration.dispatcher.conftest import World, running_dispatcher
 from tests.simulator.scripts import Ok, Script, Status
 from tests.support.wait_until import wait_until
@@ -208,3 +211,26 @@ async def test_a_burst_is_answered_whole_with_one_call_each(
     assert [each.status for each in failed] == [502]
     assert len(world.simulator.calls.since()) == 60
     await asyncio.gather(*(world.fact(each) for each in asked))
+
+
+async def test_a_broker_that_stands_still_ends_running_answers_uncharged(
+    infrastructure: Infrastructure, world: World, dispatcher: Dispatcher, account: AccountId
+) -> None:
+    await world.add_credential("sk-own", account_id=account)
+    generation_id = await world.ask(account, stream=True, words="words=900 pause_ms=20")
+    await wait_until(lambda: generation_id in world.answers)
+    kafka = infrastructure.stack.manifest["pids"]["kafka"]
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        await wait_until(
+            lambda: [each.outcome for each in world.simulator.calls.since()] == ["client_gone"],
+            deadline_seconds=15,
+        )
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+    end = (await world.answer(generation_id)).end
+    assert isinstance(end, ReplyFailed)
+    assert end.status == 503
+    assert (await world.fact(generation_id)).outcome == "failed"
+    assert len(dispatcher.running) == 0
+    assert isinstance((await world.answer(await world.ask(account))).end, ReplyCompleted)

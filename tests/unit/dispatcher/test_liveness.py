@@ -5,7 +5,7 @@ from services.dispatcher.domain.liveness import (
     CancelledGenerations,
     IngressesHeard,
 )
-from shared.ids import GenerationId, InstanceId, RunId
+from shared.ids import GenerationId, InstanceId
 from tests.unit.dispatcher.made import NOW
 
 ONE, OTHER = InstanceId("ingress-0-a"), InstanceId("ingress-1-b")
@@ -44,16 +44,13 @@ def test_an_ingress_that_was_never_heard_counts_from_its_first_request() -> None
 def test_cancelled_ids_are_remembered_until_their_deadline_and_bounded() -> None:
     cancelled = CancelledGenerations()
     later = NOW + timedelta(minutes=5)
-    cancelled.add(GENERATION, None, deadline=later, now=NOW)
-    cancelled.add(GenerationId("gen-run"), RunId("r"), deadline=later, now=NOW)
-    cancelled.add(GenerationId("gen-old"), None, deadline=NOW, now=NOW)
-    assert cancelled.covers(GENERATION)
-    assert not cancelled.covers(GenerationId("gen-run"))
-    assert not cancelled.covers(GenerationId("gen-old"))
-    cancelled.add(GenerationId("gen-next"), None, deadline=later, now=later)
-    assert not cancelled.covers(GENERATION)
+    cancelled.add(GENERATION, deadline=later, now=NOW)
+    cancelled.add(GenerationId("gen-old"), deadline=NOW, now=NOW)
+    assert GENERATION in cancelled
+    assert GenerationId("gen-old") not in cancelled
+    cancelled.add(GenerationId("gen-next"), deadline=later, now=later)
+    assert GENERATION not in cancelled
     for number in range(CANCELLED_MAX + 5):
-        cancelled.add(
-            GenerationId(f"gen-{number}"), None, deadline=later + timedelta(days=1), now=later
-        )
+        end = later + timedelta(days=1)
+        cancelled.add(GenerationId(f"gen-{number}"), deadline=end, now=later)
     assert len(cancelled) <= CANCELLED_MAX

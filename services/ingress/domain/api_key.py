@@ -1,0 +1,53 @@
+"""API keys: their form, how they are shown, and whom they stand for."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from services.ingress.domain import refusals
+from services.ingress.domain.refusals import Refusal
+from shared.ids import AccountId, ApiKeyHash, MemberId, hash_api_key
+
+PREFIX: Final = "sk-or-v1-"
+"""As OpenRouter's own, so that clients which look at it are content; the kind is in our books."""
+SECRET_HEX_DIGITS: Final = 64
+_FORM: Final = re.compile(r"sk-or-v1-[0-9a-f]{64}")
+_SHOWN_FIRST: Final = len(PREFIX) + 3
+_SHOWN_LAST: Final = 3
+
+MISSING: Final = refusals.unauthenticated("Missing Authentication header")
+UNKNOWN: Final = refusals.unauthenticated("The API key is unknown or disabled")
+NOT_FOR_INFERENCE: Final = refusals.forbidden(
+    "Management keys cannot call inference; use an inference key"
+)
+NOT_FOR_MANAGEMENT: Final = refusals.forbidden("Only management keys can perform this operation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sends a request: what an API key stands for."""
+
+    account_id: AccountId
+    api_key_hash: ApiKeyHash
+    member_id: MemberId | None
+    label: str
+    is_management: bool
+    is_byok_only: bool
+
+
+def read_authorization(header: str | None) -> ApiKeyHash | Refusal:
+    """The hash of the key in an Authorization header; the key itself is not kept."""
+    if not header:
+        return MISSING
+    scheme, _, key = header.strip().partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        return MISSING
+    if _FORM.fullmatch(key) is None:
+        return UNKNOWN
+    return hash_api_key(key)
+
+
+def label_of(api_key: str) -> str:
+    """The key as it may be shown: its beginning and its end."""
+    return f"{api_key[:_SHOWN_FIRST]}...{api_key[-_SHOWN_LAST:]}"

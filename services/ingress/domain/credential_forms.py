@@ -1,0 +1,169 @@
+"""What a client sends to add or change a credential, in OpenRouter's words, and its translation.
+
+OpenRouter's words (`disabled`, `is_fallback`, `sort_order`, `allowed_*`) stop here. A `key` may be a
+string, or the provider's configuration itself as JSON, which is kept as its text.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from services.ingress.domain import refusals
+from services.ingress.domain.json_input import read_json
+from services.ingress.domain.refusals import Refusal
+from shared.events.credentials import CredentialDescription, Section
+from shared.ids import ApiKeyHash, MemberId
+from shared.secret import Secret
+
+KEY_CHARACTERS_MAX: Final = 65_536
+FILTER_ENTRIES_MAX: Final = 100
+_ORDER_MAX: Final = 1_000_000
+_PROVIDER_FORM: Final = re.compile(r"[a-z0-9][a-z0-9._/-]{0,63}")
+_WORDS_OF_FIELDS: Final = {
+    "sealed_key": "key",
+    "order": "sort_order",
+    "enabled": "disabled",
+    "section": "is_fallback",
+    "filters.models": "allowed_models",
+    "filters.api_key_hashes": "allowed_api_key_hashes",
+    "filters.member_ids": "allowed_user_ids",
+    "allowed_member_ids": "allowed_user_ids",
+}
+
+Name = Annotated[str, msgspec.Meta(max_length=255)]
+Order = Annotated[int, msgspec.Meta(ge=0, le=_ORDER_MAX)]
+_Filter = Annotated[list[str], msgspec.Meta(min_length=1, max_length=FILTER_ENTRIES_MAX)]
+_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Hashes = Annotated[list[_Hash], msgspec.Meta(min_length=1, max_length=FILTER_ENTRIES_MAX)]
+_Unset = msgspec.UnsetType
+
+
+class CredentialForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /byok."""
+
+    provider: str
+    key: Any
+    name: Name | None = None
+    workspace_id: str | None = None
+    disabled: bool = False
+    is_fallback: bool = False
+    always_use: bool = False
+    sort_order: Order | None = None
+    allowed_models: _Filter | None = None
+    allowed_api_key_hashes: _Hashes | None = None
+    allowed_user_ids: _Filter | None = None
+
+
+class CredentialChangeForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PATCH /byok/{id}: what is left out stays as it is, null clears."""
+
+    key: Any = msgspec.UNSET
+    name: Name | _Unset | None = msgspec.UNSET
+    disabled: bool | _Unset = msgspec.UNSET
+    is_fallback: bool | _Unset = msgspec.UNSET
+    always_use: bool | _Unset = msgspec.UNSET
+    sort_order: Order | _Unset = msgspec.UNSET
+    allowed_models: _Filter | _Unset | None = msgspec.UNSET
+    allowed_api_key_hashes: _Hashes | _Unset | None = msgspec.UNSET
+    allowed_user_ids: _Filter | _Unset | None = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What a form restricts its credential to, to be checked against what exists."""
+
+    models: list[str] | None
+    api_key_hashes: list[ApiKeyHash] | None
+    member_ids: list[MemberId] | None
+
+
+def read_credential(body: bytes) -> CredentialForm | Refusal:
+    """The form, or what is wrong with it and where."""
+    form = read_json(body, CredentialForm)
+    if isinstance(form, CredentialForm) and form.workspace_id is not None:
+        return refusals.invalid("there are no workspaces here", field="workspace_id")
+    return form
+
+
+def read_credential_change(body: bytes) -> CredentialChangeForm | Refusal:
+    """The form, or what is wrong with it and where."""
+    return read_json(body, CredentialChangeForm)
+
+
+def pasted_key(value: Any) -> Secret | Refusal:
+    """What the client pasted, as text."""
+    match value:
+        case str() if value.strip():
+            text = value
+        case dict() | list() if value:
+            text = msgspec.json.encode(value).decode()
+        case str() | dict() | list():
+            return refusals.invalid("must not be empty", field="key")
+        case _:
+            return refusals.invalid("expected string, object or array", field="key")
+    if len(text) > KEY_CHARACTERS_MAX:
+        message = f"must not be longer than {KEY_CHARACTERS_MAX} characters"
+        return refusals.invalid(message, field="key")
+    return Secret(text)
+
+
+def check_provider(slug: str, known: frozenset[str]) -> Refusal | None:
+    """None when the catalog has a model at that provider."""
+    if slug in known:
+        return None
+    return refusals.invalid(f"expected one of {', '.join(sorted(known))}", field="provider")
+
+
+def looks_like_provider(slug: str) -> bool:
+    """Whether a filter by this text can find anything."""
+    return _PROVIDER_FORM.fullmatch(slug) is not None
+
+
+def filters_of(form: CredentialForm | CredentialChangeForm) -> Filters:
+    """What is to be checked; what is unset or cleared is None."""
+    return Filters(
+        models=form.allowed_models or None,
+        api_key_hashes=[ApiKeyHash(each) for each in form.allowed_api_key_hashes or ()] or None,
+        member_ids=[MemberId(each) for each in form.allowed_user_ids or ()] or None,
+    )
+
+
+def section_of(is_fallback: bool | _Unset) -> Section | _Unset:  # noqa: FBT001 - the wire's word
+    """The section that OpenRouter's flag means."""
+    if isinstance(is_fallback, bool):
+        return "fallback" if is_fallback else "prioritized"
+    return msgspec.UNSET
+
+
+def enabled_of(disabled: bool | _Unset) -> bool | _Unset:  # noqa: FBT001 - the wire's word
+    """The positive form of OpenRouter's flag."""
+    return not disabled if isinstance(disabled, bool) else msgspec.UNSET
+
+
+def to_wire_field(field: str) -> str:
+    """key_vault's name of a field in the client's words; paths below it stay."""
+    for ours, theirs in _WORDS_OF_FIELDS.items():
+        if field == ours or field.startswith((ours + "[", ours + ".")):
+            return theirs + field[len(ours) :]
+    return field
+
+
+def to_wire(credential: CredentialDescription) -> dict[str, Any]:
+    """A credential as OpenRouter's BYOKKey, with our two fields more."""
+    return {
+        "id": credential.credential_id,
+        "provider": credential.provider,
+        "workspace_id": None,
+        "label": credential.label,
+        "name": credential.name,
+        "disabled": not credential.enabled,
+        "is_fallback": credential.section == "fallback",
+        "always_use": credential.always_use,
+        "allowed_models": credential.filters.models,
+        "allowed_api_key_hashes": credential.filters.api_key_hashes,
+        "allowed_user_ids": credential.filters.member_ids,
+        "sort_order": credential.order,
+        "created_at": credential.created_at,
+    }

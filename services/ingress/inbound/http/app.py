@@ -1,0 +1,65 @@
+"""The API's paths. What is not here is a 404, and a wrong method a 405, in the same envelope."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from services.ingress.domain import refusals
+from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
+from services.ingress.inbound.http.byok_pages import ByokPages
+from services.ingress.inbound.http.chat_completions import ChatCompletions
+from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
+from services.ingress.inbound.http.key_page import KeyPage
+from services.ingress.inbound.http.models_page import ModelsPage
+
+BASE_PATH: Final = "/api/v1"
+_PATH_SHOWN_MAX: Final = 200
+
+
+def ingress_app(
+    endpoints: Endpoints,
+    *,
+    chat_completions: ChatCompletions,
+    models: ModelsPage,
+    key: KeyPage,
+    byok: ByokPages,
+) -> web.Application:
+    """The application to serve."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    paths: Mapping[str, Mapping[str, Handler]] = {
+        "/chat/completions": {"POST": chat_completions.create},
+        "/models": {"GET": models.page},
+        "/key": {"GET": key.get},
+        "/auth/key": {"GET": key.get},
+        "/byok": {"GET": byok.page, "POST": byok.create},
+        "/byok/{credential_id}": {
+            "GET": byok.get,
+            "PATCH": byok.change,
+            "DELETE": byok.delete,
+        },
+    }
+    for path, handlers in paths.items():
+        resource = app.router.add_resource(BASE_PATH + path)
+        for method, handler in handlers.items():
+            name = f"{method} {path}"
+            resource.add_route(method, endpoints.endpoint(name, handler))
+        resource.add_route("*", endpoints.endpoint(f"* {path}", _wrong_method(*handlers)))
+    app.router.add_route("*", "/{path:.*}", endpoints.endpoint("unknown", _unknown_path))
+    return app
+
+
+def _wrong_method(*allowed: str) -> Handler:
+    methods = ", ".join(allowed)
+
+    async def refuse(exchange: Exchange) -> web.StreamResponse:
+        exchange.headers["Allow"] = methods
+        message = f"{exchange.request.method[:20]} is not allowed here; use {methods}"
+        return exchange.refuse(refusals.method_not_allowed(message))
+
+    return refuse
+
+
+async def _unknown_path(exchange: Exchange) -> web.StreamResponse:
+    path = exchange.request.path.encode("ascii", "replace").decode()[:_PATH_SHOWN_MAX]
+    return exchange.refuse(refusals.not_found(f"there is nothing at {path}"))

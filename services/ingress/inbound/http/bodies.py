@@ -1,0 +1,72 @@
+"""Reading request bodies within their limits of size and time."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from aiohttp import web
+
+from services.ingress.domain import refusals
+from services.ingress.domain.refusals import Refusal
+
+BODY_BYTES_MAX: Final = 20 * 1024 * 1024
+SMALL_BODY_BYTES_MAX: Final = 512 * 1024
+"""For everything but completions."""
+_ACCOUNTED_FROM_BYTES: Final = 256 * 1024
+"""Smaller bodies are bounded by how many requests may run."""
+_BUSY: Final = refusals.unavailable("too many large requests are being read")
+_UNREADABLE: Final = Refusal(
+    status=400,
+    message="the request body does not decode as its Content-Encoding says, or was cut",
+    error_type="invalid_request",
+    closes_connection=True,
+)
+
+
+class Bodies:
+    """Reads bodies; keeps the sum of large ones that are held at the same time within bounds."""
+
+    def __init__(self, *, seconds_max: float, held_bytes_max: int) -> None:
+        """`seconds_max` is for one whole body."""
+        self._seconds_max = seconds_max
+        self._held_bytes_max = held_bytes_max
+        self._held_bytes = 0
+
+    @contextmanager
+    def room_for(self, request: web.Request) -> Iterator[Refusal | None]:
+        """Room in memory while the block runs; a Refusal when there is none."""
+        length = request.content_length
+        if length is None:
+            length = BODY_BYTES_MAX if request.body_exists else 0
+        if length <= _ACCOUNTED_FROM_BYTES:
+            yield None
+            return
+        if length > BODY_BYTES_MAX:
+            yield refusals.too_large(BODY_BYTES_MAX)
+            return
+        if self._held_bytes + length > self._held_bytes_max:
+            yield _BUSY
+            return
+        self._held_bytes += length
+        try:
+            yield None
+        finally:
+            self._held_bytes -= length
+
+    async def read(
+        self, request: web.Request, *, bytes_max: int = BODY_BYTES_MAX
+    ) -> bytes | Refusal:
+        """The whole body, decompressed."""
+        if request.content_length is not None and request.content_length > bytes_max:
+            return refusals.too_large(bytes_max)
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                body = await request.read()
+        except TimeoutError:
+            return refusals.body_late(f"the request body did not come within {self._seconds_max} s")
+        except web.HTTPRequestEntityTooLarge:
+            return refusals.too_large(bytes_max)
+        except web.RequestPayloadError:
+            return _UNREADABLE
+        return body if len(body) <= bytes_max else refusals.too_large(bytes_max)

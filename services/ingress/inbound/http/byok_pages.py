@@ -1,0 +1,130 @@
+"""/byok: an account's credentials. A management key is needed."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from services.ingress.domain import api_key, credential_forms, refusals
+from services.ingress.domain.api_key import Caller
+from services.ingress.domain.refusals import Refusal
+from services.ingress.inbound.http import queries
+from services.ingress.inbound.http.bodies import SMALL_BODY_BYTES_MAX, Bodies
+from services.ingress.inbound.http.exchange import Exchange
+from services.ingress.use_cases.administer_credentials import AdministerCredentials
+from services.ingress.use_cases.known_callers import KnownCallers
+from shared.events.credentials import CredentialDescription
+from shared.ids import CredentialId
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 100
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOT_FOUND: Final = refusals.not_found("there is no credential of this id")
+
+
+class ByokPages:
+    """The handlers."""
+
+    def __init__(
+        self, *, callers: KnownCallers, bodies: Bodies, administer: AdministerCredentials
+    ) -> None:
+        """Bodies here are small ones."""
+        self._callers = callers
+        self._bodies = bodies
+        self._administer = administer
+
+    async def page(self, exchange: Exchange) -> web.StreamResponse:
+        """GET /byok."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        query = exchange.request.query
+        offset = queries.whole_number(
+            query, "offset", default=0, minimum=0, maximum=queries.OFFSET_MAX
+        )
+        if isinstance(offset, Refusal):
+            return exchange.refuse(offset)
+        limit = queries.whole_number(
+            query, "limit", default=LIMIT_DEFAULT, minimum=1, maximum=LIMIT_MAX
+        )
+        if isinstance(limit, Refusal):
+            return exchange.refuse(limit)
+        provider = query.get("provider")
+        if provider is not None and not credential_forms.looks_like_provider(provider):
+            return exchange.refuse(refusals.invalid("is not a provider", field="provider"))
+        page = await self._administer.page(caller, provider=provider, offset=offset, limit=limit)
+        if isinstance(page, Refusal):
+            return exchange.refuse(page)
+        data = [credential_forms.to_wire(each) for each in page.credentials]
+        return exchange.json({"data": data, "total_count": page.total})
+
+    async def create(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /byok."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        body = await self._bodies.read(exchange.request, bytes_max=SMALL_BODY_BYTES_MAX)
+        if isinstance(body, Refusal):
+            return exchange.refuse(body)
+        form = credential_forms.read_credential(body)
+        if isinstance(form, Refusal):
+            return exchange.refuse(form)
+        return _answer(exchange, await self._administer.add(caller, form), status=201)
+
+    async def get(self, exchange: Exchange) -> web.StreamResponse:
+        """GET /byok/{id}."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        credential_id = _credential_id(exchange)
+        if credential_id is None:
+            return exchange.refuse(_NOT_FOUND)
+        return _answer(exchange, await self._administer.get(caller, credential_id))
+
+    async def change(self, exchange: Exchange) -> web.StreamResponse:
+        """PATCH /byok/{id}."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        credential_id = _credential_id(exchange)
+        if credential_id is None:
+            return exchange.refuse(_NOT_FOUND)
+        body = await self._bodies.read(exchange.request, bytes_max=SMALL_BODY_BYTES_MAX)
+        if isinstance(body, Refusal):
+            return exchange.refuse(body)
+        form = credential_forms.read_credential_change(body)
+        if isinstance(form, Refusal):
+            return exchange.refuse(form)
+        return _answer(exchange, await self._administer.change(caller, credential_id, form))
+
+    async def delete(self, exchange: Exchange) -> web.StreamResponse:
+        """DELETE /byok/{id}."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        credential_id = _credential_id(exchange)
+        if credential_id is None:
+            return exchange.refuse(_NOT_FOUND)
+        refusal = await self._administer.delete(caller, credential_id)
+        return exchange.json({"deleted": True}) if refusal is None else exchange.refuse(refusal)
+
+    async def _manager(self, exchange: Exchange) -> Caller | Refusal:
+        caller = await self._callers.identify(exchange.authorization())
+        if isinstance(caller, Refusal):
+            return caller
+        exchange.line.add(account_id=caller.account_id)
+        return caller if caller.is_management else api_key.NOT_FOR_MANAGEMENT
+
+
+def _credential_id(exchange: Exchange) -> CredentialId | None:
+    text = exchange.request.match_info["credential_id"].lower()
+    return CredentialId(text) if _UUID.fullmatch(text) else None
+
+
+def _answer(
+    exchange: Exchange, kept: CredentialDescription | Refusal, *, status: int = 200
+) -> web.Response:
+    if isinstance(kept, Refusal):
+        return exchange.refuse(kept)
+    exchange.line.add(credential_id=kept.credential_id, provider=kept.provider)
+    return exchange.json({"data": credential_forms.to_wire(kept)}, status=status)

@@ -1,0 +1,25 @@
+"""Numbers in a query string."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.ingress.domain import refusals
+from services.ingress.domain.refusals import Refusal
+
+OFFSET_MAX: Final = 2**31 - 1
+_DIGITS_MAX: Final = 10
+
+
+def whole_number(
+    query: Mapping[str, str], name: str, *, default: int, minimum: int, maximum: int
+) -> int | Refusal:
+    """A parameter between two bounds, both allowed."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
+        number = int(text)
+        if minimum <= number <= maximum:
+            return number
+    message = f"expected a whole number between {minimum} and {maximum}"
+    return refusals.invalid(message, field=name)

@@ -1,0 +1,73 @@
+"""`account` and `account-policy`."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from services.ingress.domain import api_key
+from services.ingress.operations.connections import APPLIED_SECONDS_MAX, Connections
+from services.ingress.operations.outcomes import BadInput, Outcome, account_id_of
+from services.ingress.outbound.postgres_accounts import NewApiKey
+from shared.ids import AccountId, MemberId, hash_api_key
+
+_NOT_APPLIED = f"done, but billing has not confirmed it within {APPLIED_SECONDS_MAX:g} s"
+
+
+async def create(connections: Connections, *, name: str) -> Outcome:
+    """Make an account with an owner, an inference key and a management key, shown this once."""
+    account_id = AccountId(connections.new_id())
+    inference, management = _new_key(), _new_key()
+    version = await connections.accounts.create(
+        account_id=account_id,
+        name=name,
+        owner_id=MemberId(connections.new_id()),
+        keys=[
+            _row(inference, name="default", is_management=False),
+            _row(management, name="management", is_management=True),
+        ],
+    )
+    is_applied = await connections.is_applied(account_id, version)
+    return Outcome(
+        printed={
+            "account_id": account_id,
+            "management_key": management,
+            "api_key": inference,
+        },
+        warning=None if is_applied else _NOT_APPLIED,
+    )
+
+
+async def change_policy(
+    connections: Connections, account: str, changes: Mapping[str, Any]
+) -> Outcome:
+    """Change what is given; None goes back to the installation's setting."""
+    if not changes:
+        raise BadInput("give at least one of --free-requests, --fee-percent, --byok-only")
+    account_id = account_id_of(account)
+    policy = await connections.accounts.change_policy(account_id, changes)
+    if policy is None:
+        raise BadInput(f"there is no account {account_id}")
+    is_applied = await connections.is_applied(account_id, policy.version)
+    fee_percent = policy.fee_percent
+    return Outcome(
+        printed={
+            "account_id": account_id,
+            "byok_only": policy.byok_only,
+            "fee_percent": None if fee_percent is None else f"{fee_percent.normalize():f}",
+            "free_requests": policy.free_requests,
+        },
+        warning=None if is_applied else _NOT_APPLIED,
+    )
+
+
+def _new_key() -> str:
+    return api_key.PREFIX + secrets.token_hex(api_key.SECRET_HEX_DIGITS // 2)
+
+
+def _row(key: str, *, name: str, is_management: bool) -> NewApiKey:
+    return NewApiKey(
+        api_key_hash=hash_api_key(key),
+        label=api_key.label_of(key),
+        name=name,
+        is_management=is_management,
+    )

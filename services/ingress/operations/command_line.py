@@ -1,0 +1,169 @@
+"""Commands and their arguments.
+
+Exit codes: 0 done, 1 a server did not answer, 2 the input is wrong. The last line on stdout is a
+JSON object; what went wrong is one line on stderr.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+from typing_extensions import override
+
+from services.ingress.config import OperationsConfig
+from services.ingress.operations import accounts, credit, platform_credential
+from services.ingress.operations.connections import open_connections
+from services.ingress.operations.outcomes import BadInput
+from shared.config.environment import ConfigProblems, load
+from shared.errors import OpenRouteError, Unavailable
+from shared.money import parse_percent, parse_usd
+from shared.telemetry.logging import configure_logging
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+_REQUESTS_MAX = 10**15
+_DEFAULT = "default"
+
+
+class _Parser(argparse.ArgumentParser):
+    @override
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: {message}\n")
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Carry out one command and return the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        config = load(OperationsConfig, environment)
+    except ConfigProblems as error:
+        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
+        return EXIT_BAD_INPUT
+    configure_logging("operations", "operations", "error", stream=sys.stderr.buffer)
+    try:
+        outcome = asyncio.run(_carry_out(config, given))
+    except BadInput as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_BAD_INPUT
+    except (Unavailable, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    except OpenRouteError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return EXIT_FAILED
+    sys.stdout.write(msgspec.json.encode(outcome.printed).decode() + "\n")
+    if outcome.warning is not None:
+        sys.stderr.write(f"{outcome.warning}\n")
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
+async def _carry_out(config: OperationsConfig, given: argparse.Namespace) -> Any:
+    async with open_connections(config) as connections:
+        match given.command:
+            case "account":
+                return await accounts.create(connections, name=given.name)
+            case "account-policy":
+                changes = {
+                    name: None if value == _DEFAULT else value
+                    for name in ("byok_only", "fee_percent", "free_requests")
+                    if (value := getattr(given, name)) is not None
+                }
+                return await accounts.change_policy(connections, given.account, changes)
+            case "credit":
+                return await credit.add(
+                    connections, given.account, amount_nano_usd=given.amount, key=given.key
+                )
+            case _:
+                return await platform_credential.keep(
+                    connections, provider=given.provider, file=given.file
+                )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="operations", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    account = commands.add_parser("account", help="make an account with its two keys")
+    account.add_argument("--name", required=True, type=_name, help="what to call it")
+    policy = commands.add_parser("account-policy", help="change what an account pays and may use")
+    policy.add_argument("--account", required=True, help="the account's id")
+    policy.add_argument(
+        "--free-requests",
+        type=_free_requests,
+        help="BYOK requests a month without a fee; `default` for the installation's",
+    )
+    policy.add_argument(
+        "--fee-percent", type=_fee_percent, help="the fee; `default` for the installation's"
+    )
+    policy.add_argument("--byok-only", type=_boolean, help="true keeps it off shared capacity")
+    credit_parser = commands.add_parser("credit", help="top up an account")
+    credit_parser.add_argument("--account", required=True, help="the account's id")
+    credit_parser.add_argument("--amount", required=True, type=_amount, help="USD, such as 5.00")
+    credit_parser.add_argument("--key", type=_key, help="the same key again changes nothing")
+    platform = commands.add_parser("platform-credential", help="keep OpenRoute's own provider key")
+    platform.add_argument("--provider", required=True, type=_name, help="the provider's slug")
+    platform.add_argument("--file", required=True, type=Path, help="what one would paste")
+    return parser
+
+
+def _wrong(message: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(message)
+
+
+def _text(value: str, characters_max: int) -> str:
+    text = value.strip()
+    if not text or len(text) > characters_max or not text.isprintable():
+        raise _wrong(f"must be printable text of at most {characters_max} characters")
+    return text
+
+
+def _name(value: str) -> str:
+    return _text(value, 200)
+
+
+def _key(value: str) -> str:
+    return _text(value, 200)
+
+
+def _boolean(value: str) -> bool:
+    if value.lower() not in {"true", "false"}:
+        raise _wrong("must be true or false")
+    return value.lower() == "true"
+
+
+def _free_requests(value: str) -> int | str:
+    if value == _DEFAULT:
+        return value
+    if not (value.isascii() and value.isdigit()) or len(value) > 16 or int(value) > _REQUESTS_MAX:  # noqa: PLR2004 - digits of the maximum
+        raise _wrong(f"must be a whole number between 0 and {_REQUESTS_MAX}, or default")
+    return int(value)
+
+
+def _fee_percent(value: str) -> Decimal | str:
+    if value == _DEFAULT:
+        return value
+    try:
+        percent = Decimal(value)
+        parse_percent(percent)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise _wrong(
+            "must be between 0 and 100 with at most four decimal places, or default"
+        ) from None
+    return percent
+
+
+def _amount(value: str) -> int:
+    try:
+        amount = parse_usd(value)
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+    if amount <= 0:
+        raise _wrong("must be above zero")
+    return amount

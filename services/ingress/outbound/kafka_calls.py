@@ -1,0 +1,49 @@
+"""Asking key_vault and billing."""
+
+from typing import Final
+
+from typing_extensions import override
+
+from services.ingress.ports import Billing, CredentialCommands
+from shared.events.envelope import CallReply, Event
+from shared.events.topics import BILLING_COMMANDS, CREDENTIALS_COMMANDS
+from shared.ids import AccountId
+from shared.kafka.calls import Calls
+
+CALL_SECONDS_MAX: Final = 5.0
+
+
+class KafkaCredentialCommands(CredentialCommands):
+    """key_vault, by calls."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Use the process's calls."""
+        self._calls = calls
+
+    @override
+    async def ask(self, command: Event, *, account_id: AccountId) -> CallReply:
+        return await self._calls.call(
+            CREDENTIALS_COMMANDS,
+            command,
+            key=account_id,
+            callee="key-vault",
+            deadline_seconds=CALL_SECONDS_MAX,
+        )
+
+
+class KafkaBilling(Billing):
+    """billing, by calls."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Use the process's calls."""
+        self._calls = calls
+
+    @override
+    async def ask(self, query: Event, *, account_id: AccountId) -> CallReply:
+        return await self._calls.call(
+            BILLING_COMMANDS,
+            query,
+            key=account_id,
+            callee="billing",
+            deadline_seconds=CALL_SECONDS_MAX,
+        )

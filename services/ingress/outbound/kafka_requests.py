@@ -1,0 +1,22 @@
+"""Producing CompletionRequested."""
+
+from typing_extensions import override
+
+from services.ingress.ports import Requests
+from shared.events.completions import CompletionRequested
+from shared.events.topics import INFERENCE_REQUESTS
+from shared.kafka.producer import EventProducer
+
+
+class KafkaRequests(Requests):
+    """Requests go to their topic, keyed by generation."""
+
+    def __init__(self, producer: EventProducer) -> None:
+        """Use a started producer."""
+        self._producer = producer
+
+    @override
+    async def emit(self, event: CompletionRequested, sealed_body: bytes) -> None:
+        await self._producer.emit(
+            INFERENCE_REQUESTS, event, key=event.generation_id, content=sealed_body
+        )

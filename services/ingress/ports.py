@@ -1,0 +1,136 @@
+"""What ingress asks of the world. Everything raises Unavailable when it does not answer in time."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from services.ingress.domain.api_key import Caller
+from shared.events.billing import AccountBalance
+from shared.events.catalog import ModelListed
+from shared.events.completions import CompletionRequested
+from shared.events.envelope import CallReply, Event
+from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, MemberId, RunId
+from shared.secret import Secret
+from shared.vault.transit import DataKey
+
+
+class ApiKeys(Protocol):
+    """The books of API keys."""
+
+    async def find(self, api_key_hash: ApiKeyHash) -> Caller | None:
+        """Whom a key stands for; None when it is unknown or disabled."""
+        ...
+
+
+class Members(Protocol):
+    """What belongs to an account."""
+
+    async def live_key_hashes(
+        self, account_id: AccountId, hashes: Collection[ApiKeyHash]
+    ) -> set[ApiKeyHash]:
+        """Those of `hashes` that are the account's own keys and not disabled."""
+        ...
+
+    async def members(
+        self, account_id: AccountId, member_ids: Collection[MemberId]
+    ) -> set[MemberId]:
+        """Those of `member_ids` that are members of the account."""
+        ...
+
+
+class Catalog(Protocol):
+    """The models, as they stand on their topic."""
+
+    def problem(self) -> str | None:
+        """Why the catalog must not be relied on now, or None."""
+        ...
+
+    def slugs(self) -> Collection[str]:
+        """The models that may be asked for."""
+        ...
+
+    def providers(self) -> frozenset[str]:
+        """The providers that serve them."""
+        ...
+
+    def models(self) -> Sequence[ModelListed]:
+        """All of them, by slug. The same object until something changes."""
+        ...
+
+
+class Balances(Protocol):
+    """What billing publishes of accounts."""
+
+    def get(self, account_id: AccountId) -> AccountBalance | None:
+        """The newest state, or None when there is none yet."""
+        ...
+
+
+class WireKeys(Protocol):
+    """The data key that seals content on its way through Kafka."""
+
+    def current(self) -> DataKey:
+        """The present key."""
+        ...
+
+
+class Requests(Protocol):
+    """Where completions are asked for."""
+
+    async def emit(self, event: CompletionRequested, sealed_body: bytes) -> None:
+        """Return once it is durable; Unavailable after 5 s, and then it may still arrive."""
+        ...
+
+
+class Announcements(Protocol):
+    """What is told to dispatchers and billing without waiting; delivered until acknowledged."""
+
+    def cancel(self, generation_id: GenerationId, *, run_id: RunId | None, reason: str) -> None:
+        """The generation, or only one run of it, is no longer wanted."""
+        ...
+
+    def abandon(self, generation_id: GenerationId, *, account_id: AccountId, reason: str) -> None:
+        """Its answer ended with an error of ours: nothing of it may be charged."""
+        ...
+
+
+class Intake(Protocol):
+    """Encrypts what a person pastes, so that key_vault alone can open it."""
+
+    async def seal(
+        self,
+        pasted: Secret,
+        *,
+        account_id: AccountId,
+        credential_id: CredentialId,
+        command_id: str,
+    ) -> str:
+        """The ciphertext, good for this command alone."""
+        ...
+
+
+class CredentialCommands(Protocol):
+    """key_vault."""
+
+    async def ask(self, command: Event, *, account_id: AccountId) -> CallReply:
+        """Its answer."""
+        ...
+
+
+class Billing(Protocol):
+    """billing."""
+
+    async def ask(self, query: Event, *, account_id: AccountId) -> CallReply:
+        """Its answer."""
+        ...
+
+
+class Measurements(Protocol):
+    """What is counted."""
+
+    def frame_read(self) -> None:
+        """A frame of a generation that waits."""
+        ...
+
+    def in_flight(self, generations: int) -> None:
+        """So many generations run now."""
+        ...

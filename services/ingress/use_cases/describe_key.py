@@ -1,0 +1,70 @@
+"""What an API key has spent, and what its account may still spend."""
+
+from dataclasses import dataclass
+
+from services.ingress.domain.api_key import Caller
+from services.ingress.ports import Balances, Billing
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.events.billing import QuerySpending, Spending
+from shared.ids import month_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allotment:
+    """The month's BYOK requests whose fee is waived."""
+
+    month: str
+    free_requests: int
+    used: int
+
+    @property
+    def remaining(self) -> int:
+        """How many are left."""
+        return max(0, self.free_requests - self.used)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDescription:
+    """`credits_nano_usd` and `allotment` are None while billing does not know the account."""
+
+    caller: Caller
+    spending: Spending
+    credits_nano_usd: int | None
+    allotment: Allotment | None
+
+
+class DescribeKey:
+    """Asks billing."""
+
+    def __init__(self, *, billing: Billing, balances: Balances, clock: Clock) -> None:
+        """`balances` may be a little behind; spending is asked for."""
+        self._billing = billing
+        self._balances = balances
+        self._clock = clock
+
+    async def of(self, caller: Caller) -> KeyDescription:
+        """Everything about the caller's own key. Raises Unavailable("billing")."""
+        spending = await self._billing.ask(
+            QuerySpending(account_id=caller.account_id, api_key_hash=caller.api_key_hash),
+            account_id=caller.account_id,
+        )
+        if not isinstance(spending, Spending):
+            raise Unavailable("billing", f"unexpected answer {type(spending).__name__}")
+        balance = self._balances.get(caller.account_id)
+        if balance is None:
+            return KeyDescription(
+                caller=caller, spending=spending, credits_nano_usd=None, allotment=None
+            )
+        month = month_of(self._clock.now())
+        return KeyDescription(
+            caller=caller,
+            spending=spending,
+            credits_nano_usd=balance.credits_nano_usd,
+            allotment=Allotment(
+                month=month,
+                free_requests=balance.free_requests,
+                # a new month begins at zero, whether or not billing has said so yet
+                used=balance.allotment_used if balance.month == month else 0,
+            ),
+        )

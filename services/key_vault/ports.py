@@ -1,0 +1,110 @@
+"""What the use cases ask of the world."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from services.key_vault.domain.commands import CarriedOut, ChangingCommand, Outcome
+from services.key_vault.domain.credential import Credential, RemovedCredential
+from services.key_vault.domain.egress import EgressAllowed
+from shared.clock import Clock
+from shared.events.credentials import Section
+from shared.ids import AccountId, CredentialId
+from shared.secret import Secret
+
+T = TypeVar("T")
+
+
+class Encryption(Protocol):
+    """Opens what was pasted and encrypts what is kept. Both raise Unavailable."""
+
+    async def open_pasted(self, sealed_key: str, *, context: bytes) -> Secret | None:
+        """What was pasted; None when the sealed key was not made for this context, or is no text."""
+        ...
+
+    async def encrypt(self, document: bytes, *, context: bytes) -> str:
+        """The ciphertext to keep, which only the dispatcher can open."""
+        ...
+
+
+class AccountCredentials(Protocol):
+    """One account's credentials inside a transaction that no other of that account runs beside."""
+
+    async def carried_out(self, command_id: str) -> CarriedOut | None:
+        """The record of an earlier delivery of this command."""
+        ...
+
+    async def find(self, credential_id: CredentialId) -> Credential | None:
+        """A credential that is not deleted."""
+        ...
+
+    async def knows(self, credential_id: CredentialId) -> bool:
+        """Whether the id is taken, be it by a deleted credential."""
+        ...
+
+    async def count(self) -> int:
+        """How many credentials the account keeps."""
+        ...
+
+    async def last_order(self, provider: str, section: Section) -> int | None:
+        """The highest order in a section, or None when it is empty."""
+        ...
+
+    async def keep(self, credential: Credential, at: datetime) -> None:
+        """Store a credential, new or changed, and mark its state as to be published."""
+        ...
+
+    async def wipe(self, credential: RemovedCredential, at: datetime) -> None:
+        """Delete its key material, and mark the removal as to be published."""
+        ...
+
+    async def record(self, command: ChangingCommand, outcome: Outcome, at: datetime) -> None:
+        """Remember the command's outcome for further deliveries."""
+        ...
+
+
+class Credentials(Protocol):
+    """All kept credentials. Every method raises Unavailable."""
+
+    async def carried_out(self, account_id: AccountId, command_id: str) -> CarriedOut | None:
+        """The record of an earlier delivery of this command."""
+        ...
+
+    async def find(self, account_id: AccountId, credential_id: CredentialId) -> Credential | None:
+        """A credential that is not deleted."""
+        ...
+
+    async def page(
+        self, account_id: AccountId, provider: str | None, *, offset: int, limit: int
+    ) -> tuple[Sequence[Credential], int]:
+        """Some of an account's credentials by section, order and age, and how many match."""
+        ...
+
+    async def in_account(
+        self, account_id: AccountId, work: Callable[[AccountCredentials], Awaitable[T]]
+    ) -> T:
+        """Run `work` in a transaction. It may run several times and must keep nothing outside."""
+        ...
+
+
+class PublishState(Protocol):
+    """Tells dispatchers what has been committed."""
+
+    async def __call__(self, account_id: AccountId, credential_id: CredentialId, /) -> None:
+        """Return once Kafka has the state as it is now; at once when it has already.
+
+        Raises Unavailable; the state is then published later all the same.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything that carrying out a command needs."""
+
+    encryption: Encryption
+    credentials: Credentials
+    publish_state: PublishState
+    egress_allowed: EgressAllowed
+    clock: Clock

@@ -1,0 +1,127 @@
+"""How key_vault is put together, outermost first."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from services.key_vault.config import KeyVaultConfig
+from services.key_vault.domain.egress import egress_allowed
+from services.key_vault.inbound.kafka_commands import CommandsHandler
+from services.key_vault.inbound.upkeep import Chores, Upkeep
+from services.key_vault.outbound.kafka_state import CredentialsState, StatePublisher
+from services.key_vault.outbound.postgres_credentials import PostgresCredentials
+from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
+from services.key_vault.outbound.vault_encryption import VaultEncryption
+from services.key_vault.ports import Ports
+from shared.clock import Clock, SystemClock
+from shared.events.topics import CREDENTIALS_COMMANDS
+from shared.http.health import Readiness, health_app
+from shared.http.server import serve
+from shared.ids import new_id, new_instance_id
+from shared.kafka.calls import CallServer
+from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.producer import open_producer
+from shared.postgres.migrate import migrate
+from shared.postgres.outbox_relay import OutboxRelay
+from shared.postgres.pool import open_pool
+from shared.tasks import TaskScope
+from shared.telemetry.metrics import Metrics
+from shared.vault.session import open_vault
+from shared.vault.transit import Transit
+
+GROUP: Final = "key-vault"
+DRAIN_SECONDS: Final = 15.0
+"""How long commands that have been read may take to be answered after a stop."""
+_HEALTH_SHUTDOWN_SECONDS: Final = 1.0
+_MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+
+class KeyVault:
+    """The service, connected and ready to run."""
+
+    def __init__(self, server: CallServer, relay: OutboxRelay, upkeep: Upkeep) -> None:
+        """All parts are connected."""
+        self._server = server
+        self._relay = relay
+        self._upkeep = upkeep
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Answer commands until `stop`, then those already read; raises what broke a part of it."""
+        async with TaskScope() as background, TaskScope() as serving:
+            _ = background.start(self._relay.run(), name="outbox")
+            _ = background.start(self._upkeep.send_heartbeats(), name="heartbeats")
+            _ = background.start(self._upkeep.sweep(), name="sweeper")
+            _ = serving.start(self._server.run(stop), name="commands")
+            await _first_set(stop, background.failed, serving.failed)
+            if stop.is_set():
+                _ = await serving.drain(DRAIN_SECONDS)
+            for failure in (background.failure, serving.failure):
+                if failure is not None:
+                    raise failure
+
+
+async def _first_set(*events: asyncio.Event) -> None:
+    async with TaskScope() as scope:
+        waiting = [scope.start(event.wait(), name="waiting") for event in events]
+        _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+@asynccontextmanager
+async def open_key_vault(
+    config: KeyVaultConfig,
+    *,
+    clock: Clock | None = None,
+    new_id: Callable[[], str] = new_id,
+) -> AsyncIterator[KeyVault]:
+    """Connect to everything, bring the schema up to date, and serve health while the block runs.
+
+    Raises Unavailable, MigrationProblem or VaultRefused when it cannot start.
+    """
+    clock = clock or SystemClock()
+    instance_id = new_instance_id("key-vault", config.process.instance_ordinal)
+    metrics, readiness = Metrics(), Readiness()
+    async with (
+        serve(
+            health_app(readiness, metrics),
+            config.process.health_host,
+            config.process.health_port,
+            shutdown_seconds=_HEALTH_SHUTDOWN_SECONDS,
+        ),
+        open_pool(config.postgres, application_name=instance_id) as pool,
+        open_vault(config.vault, clock) as vault,
+        open_producer(config.kafka, source=instance_id, clock=clock, new_id=new_id) as producer,
+    ):
+        _ = await migrate(pool, _MIGRATIONS)
+        state = CredentialsState(producer, instance_id=instance_id, clock=clock)
+        relay = OutboxRelay(pool, producer, state.read)
+        ports = Ports(
+            encryption=VaultEncryption(Transit(vault)),
+            credentials=PostgresCredentials(pool),
+            publish_state=StatePublisher(relay),
+            egress_allowed=egress_allowed(config.egress_allow),
+            clock=clock,
+        )
+        server = CallServer(
+            config.kafka,
+            group=GROUP,
+            topic=CREDENTIALS_COMMANDS,
+            handle=CommandsHandler(ports, metrics),
+            producer=producer,
+            dead_letters=DeadLetters(producer, consumer=GROUP, clock=clock),
+            clock=clock,
+        )
+        upkeep = Upkeep(
+            Chores(
+                send_heartbeat=lambda: state.send_heartbeat(pool),
+                bury_removed=lambda moment: bury_removed(pool, moment),
+                forget_commands=lambda moment: forget_commands(pool, moment),
+            ),
+            clock=clock,
+            metrics=metrics,
+        )
+        readiness.register("commands", server.problem)
+        readiness.register("heartbeats", upkeep.problem)
+        readiness.register("vault", vault.healthy)
+        yield KeyVault(server, relay, upkeep)
