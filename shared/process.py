@@ -6,6 +6,7 @@ Exit codes: 0 after a stop that was asked for, 1 after a crash, 2 when the setti
 import asyncio
 import contextlib
 import ctypes
+import gc
 import resource
 import signal
 import sys
@@ -24,6 +25,9 @@ EXIT_STOPPED = 0
 EXIT_CRASHED = 1
 EXIT_MISCONFIGURED = 2
 
+_YOUNG_OBJECTS_MAX = 50_000
+"""Requests make many short-lived objects and no cycles to speak of: Python's own 700 has the collector
+look at them all the time, for some 3 % of the CPU of a request."""
 _CHECK_CONFIG = "--check-config"
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
@@ -58,6 +62,7 @@ def run(
     if _CHECK_CONFIG in arguments:
         return EXIT_STOPPED
     _forbid_core_dumps()
+    gc.set_threshold(_YOUNG_OBJECTS_MAX)
     configure_logging(service, f"{service}-{process.instance_ordinal}", process.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_until_stopped(main, config))

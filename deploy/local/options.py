@@ -14,8 +14,9 @@ from deploy.local.errors import StackError
 from deploy.local.places import REPOSITORY, Places
 from deploy.local.private_files import read_json, write_private_json
 
-PARTITIONS_MAX = 12
-"""Enough to see several partitions at work; the table's 48 are for clusters."""
+PARTITIONS_MAX = 4
+"""Enough to see several partitions at work; the table's 48 are for clusters. Each partition more is a
+smaller batch for the one broker, and a longer list in every fetch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
