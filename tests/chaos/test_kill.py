@@ -17,11 +17,11 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from deploy.product import Account, Product
 from deploy.tap import Tap, tap
 from shared.events.billing import ChargeReversed, CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.topics import BILLING_FEES
 from shared.money import NANO_PER_USD
-from deploy.product import Account, Product
 from tests.support.wait_until import wait_until
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(280)]

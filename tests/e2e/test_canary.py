@@ -10,13 +10,13 @@ from typing import Final
 import asyncpg
 import pytest
 
+from deploy.product import Account, Answer, Product
 from shared.clock import SystemClock
 from shared.events.dead_letters import DeadLettered
 from shared.events.topics import DEAD_LETTERS
 from shared.ids import new_id, new_instance_id
 from shared.kafka.producer import open_producer
 from tests.support.canary import Search
-from deploy.product import Account, Answer, Product
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
 

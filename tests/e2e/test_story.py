@@ -5,13 +5,13 @@ from decimal import Decimal
 import openai
 import pytest
 
+from deploy.product import Account, Product
 from deploy.tap import Tap, tap
 from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.codec import Received
 from shared.events.routing import FallbackDecided
 from shared.events.topics import BILLING_FEES, ROUTING_FALLBACKS
 from shared.money import NANO_PER_USD
-from deploy.product import Account, Product
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
 

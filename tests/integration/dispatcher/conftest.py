@@ -34,7 +34,7 @@ from shared.events.credentials import (
     credential_context,
     credential_key,
 )
-from shared.events.envelope import CallReply, Event, type_of
+from shared.events.envelope import CallReply, Event, Refused, type_of
 from shared.events.generations import GenerationFinished
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart
 from shared.events.routing import FallbackDecided, HealthChanged
@@ -156,7 +156,8 @@ class World:
 
     def _authorize(self, call: ReceivedCall) -> CallReply:
         command = call.command
-        assert isinstance(command, AuthorizeSpend)
+        if not isinstance(command, AuthorizeSpend):  # left on the topic by another test
+            return Refused(code="not_found", message="")
         if self.refuse_spend:
             return SpendRefused(
                 code="insufficient_credits",

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own module
+    return subprocess.run(
         [sys.executable, "-m", "deploy.catalog", *arguments],
         cwd=ROOT,
         capture_output=True,
