@@ -1,7 +1,7 @@
 """What ingress asks of the world. Everything raises Unavailable when it does not answer in time."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.ingress.domain.api_key import Caller
 from shared.events.billing import AccountBalance
@@ -79,6 +79,10 @@ class Requests(Protocol):
     async def emit(self, event: CompletionRequested, sealed_body: bytes) -> None:
         """Return once it is durable; Unavailable after 5 s, and then it may still arrive."""
         ...
+
+
+NEVER_TAKEN: Final = "not_acknowledged"
+"""Why a generation is abandoned whose request Kafka did not take in time."""
 
 
 class Announcements(Protocol):

@@ -6,7 +6,6 @@ of fields it does not know.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -34,8 +33,7 @@ _type_headers: Mapping[type[Event], tuple[str, bytes]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """One record, understood. `content` is the sealed value of an event that has content."""
 
     envelope: Envelope

@@ -1,6 +1,5 @@
 """What every event has around it: CloudEvents 1.0 attributes, carried as Kafka headers."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
@@ -26,8 +25,7 @@ def type_of(event: type[Event]) -> str:
     return f"openroute.{event.__name__}.v{event.VERSION}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """CloudEvents attributes of one record. `(source, id)` is the dedupe key."""
 
     id: EventId

@@ -119,7 +119,8 @@ class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_
     """The end of a reply that failed. `status` is the HTTP status that the client should see.
 
     `error_type` is one of OpenRouter's error types; `raw` is the provider's own message, cut and
-    redacted.
+    redacted. `abandon` says that a fact may be on its way which calls the generation completed: the
+    ingress, who ends the answer with this error, takes it back.
     """
 
     status: int
@@ -130,6 +131,7 @@ class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_
     raw: str | None = None
     retry_after_seconds: int | None = None
     attempts: tuple[AttemptSummary, ...] = ()
+    abandon: bool = False
 
 
 ReplyPart = ReplyStarted | ReplyDelta | ReplyCompleted | ReplyFailed

@@ -1,10 +1,9 @@
 """One Kafka record as this project sees it, on its way out or in."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A record to be produced; `value` None is a tombstone, `partition` None means by key."""
 
     topic: str

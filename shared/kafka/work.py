@@ -78,6 +78,9 @@ class WorkConsumer:
         self._problem: str | None = "has not joined its group"
         self._offsets: dict[TopicPartition, int] = {}
         self._outcome: asyncio.Future[bool] | None = None
+        """Shared by the records that the next commit will claim."""
+        self._committing: asyncio.Future[bool] | None = None
+        """Shared by those that the last commit claims."""
         self._uncommitted = asyncio.Event()
 
     def problem(self) -> str | None:
@@ -163,6 +166,8 @@ class WorkConsumer:
             self._uncommitted.clear()
             offsets, self._offsets = self._offsets, {}
             outcome, self._outcome = self._outcome, None
+            self._committing = outcome
+            won = False
             try:
                 async with asyncio.timeout(_COMMIT_SECONDS_MAX):
                     await consumer.commit(offsets)
@@ -170,12 +175,15 @@ class WorkConsumer:
             except (KafkaError, TimeoutError):
                 # lost to a rebalance, or unknown: then not ours, and nobody calls a provider twice
                 won = False
-            if outcome is not None and not outcome.done():
-                outcome.set_result(won)
+            finally:
+                if outcome is not None and not outcome.done():
+                    outcome.set_result(won)
 
     async def _settle(self) -> None:
         """At the end: wait for the claims under way, so that their tasks know where they stand."""
-        outcome = self._outcome
-        if outcome is not None:
-            async with asyncio.timeout(_COMMIT_SECONDS_MAX * 2):
-                await asyncio.shield(outcome)
+        under_way = [each for each in (self._committing, self._outcome) if each is not None]
+        if under_way:
+            await asyncio.wait(under_way, timeout=_COMMIT_SECONDS_MAX * 2)
+        for outcome in under_way:
+            if not outcome.done():
+                outcome.set_result(False)

@@ -84,7 +84,7 @@ class FinishGeneration:
                 "abandon",
             )
             failed = Failed(client_error.unavailable("kafka"))
-            await _close(replies, _failed(run, failed.error))
+            await _close(replies, _failed(run, failed.error, abandon=True))
             return failed
         await _close(replies, self._completed(run, ending))
         return ending
@@ -134,7 +134,7 @@ async def _close(replies: ReplyStream, part: ReplyCompleted | ReplyFailed) -> No
         return  # the ingress hears our silence and ends the answer itself
 
 
-def _failed(run: Run, error: ClientError) -> ReplyFailed:
+def _failed(run: Run, error: ClientError, *, abandon: bool = False) -> ReplyFailed:
     return ReplyFailed(
         status=error.status,
         message=error.message,
@@ -144,6 +144,7 @@ def _failed(run: Run, error: ClientError) -> ReplyFailed:
         raw=error.raw,
         retry_after_seconds=error.retry_after_seconds,
         attempts=run.summaries(),
+        abandon=abandon,
     )
 
 

@@ -1,7 +1,7 @@
 """Cancellations and abandonments: queued at once, sent until Kafka acknowledges them.
 
 An abandonment decides about money, so it is tried for as long as the process lives. A cancellation
-is only worth sending while its generation could still run.
+is only worth sending while its generation could still run; when too much waits, it is what gives way.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 
 from typing_extensions import override
 
-from services.ingress.ports import Announcements
+from services.ingress.ports import NEVER_TAKEN, Announcements
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events.completions import GenerationCancelled
@@ -26,6 +26,7 @@ from shared.telemetry.logging import get_logger
 QUEUED_MAX: Final = 100_000
 _BATCH_MAX: Final = 500
 _RETRY_SECONDS: Final = 0.5
+_NEVER_TAKEN_SECONDS: Final = 60.0
 
 _Reason = Literal["client_gone", "rival_run", "stopping", "abandoned"]
 
@@ -66,11 +67,13 @@ class KafkaAnnouncements(Announcements):
 
     @override
     def abandon(self, generation_id: GenerationId, *, account_id: AccountId, reason: str) -> None:
+        # a request that Kafka never took cannot be begun after its start_by
+        until = self._clock.monotonic() + _NEVER_TAKEN_SECONDS if reason == NEVER_TAKEN else None
         event = GenerationAbandoned(
             generation_id=generation_id, account_id=account_id, reason=reason
         )
         record = self._producer.record(INFERENCE_GENERATIONS, event, key=account_id)
-        self._put(_Queued(record, None))
+        self._put(_Queued(record, until))
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -88,9 +91,9 @@ class KafkaAnnouncements(Announcements):
         return not self._queued
 
     def _put(self, queued: _Queued) -> None:
-        if len(self._queued) >= QUEUED_MAX:
-            dropped = self._queued.popleft()
-            self._logger.error("an announcement is lost", topic=dropped.record.topic)
+        if len(self._queued) >= QUEUED_MAX and queued.until is not None:
+            self._logger.error("an announcement is lost", topic=queued.record.topic)
+            return
         self._queued.append(queued)
         self._something.set()
         self._empty.clear()

@@ -17,7 +17,7 @@ from services.ingress.domain.api_key import Caller
 from services.ingress.domain.chat_request import ChatRequest
 from services.ingress.domain.liveness import Verdict
 from services.ingress.domain.refusals import Refusal
-from services.ingress.ports import Announcements, Catalog, Requests, WireKeys
+from services.ingress.ports import NEVER_TAKEN, Announcements, Catalog, Requests, WireKeys
 from services.ingress.use_cases.waiting import (
     ClientTooSlow,
     Ending,
@@ -123,6 +123,8 @@ class Completion:
                 self._abandon("no_ending")
                 return refusals.internal()
             self._is_over = True
+            if isinstance(parts[-1], ReplyFailed) and parts[-1].abandon:
+                self._abandon("fact_not_acknowledged")
         return Piece(parts, frame.is_last)
 
     def _ended(self, ending: Ending) -> Refusal:
@@ -219,7 +221,7 @@ class CompleteChat:
             await self._requests.emit(event, seal.seal(_REQUESTED, 0, body))
         except Unavailable:
             # it may arrive after all, and must then neither run on nor be charged
-            completion.fail("not_acknowledged")
+            completion.fail(NEVER_TAKEN)
             completion.close("abandoned")
             raise
         except BaseException:

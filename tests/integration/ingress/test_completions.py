@@ -221,6 +221,25 @@ async def test_a_failure_before_the_first_token_is_a_real_status(
     assert world.dispatcher.cancellations_of(generation_of(response.headers)) == []
 
 
+async def test_an_answer_whose_fact_is_uncertain_is_taken_back_by_the_ingress_too(
+    world: World,
+) -> None:
+    async def script(run: Run) -> None:
+        await run.send(
+            ReplyFailed(status=503, message="later", error_type="server", abandon=True), last=True
+        )
+
+    world.dispatcher.script = script
+    async with world.http.post(
+        f"{world.base_url}/chat/completions", json=BODY, headers=world.account.headers
+    ) as response:
+        assert response.status == 503
+        generation_id = generation_of(response.headers)
+    await wait_until(
+        lambda: world.dispatcher.abandonments_of(generation_id) == ["fact_not_acknowledged"]
+    )
+
+
 async def test_a_failure_after_the_first_token_is_an_error_chunk(world: World) -> None:
     async def script(run: Run) -> None:
         await run.send(STARTED, said("Hel"))

@@ -260,6 +260,27 @@ async def test_work_is_claimed_once_and_never_seen_again_by_the_next_process(
     assert second.won == [last.generation_id]
 
 
+async def test_work_taken_just_before_the_end_learns_whether_it_is_ours(clients: Clients) -> None:
+    request = requested(clients)
+    worker = Worker(clients, {request.generation_id})
+    stop = asyncio.Event()
+    take = worker.start
+
+    def take_and_stop(received: Received, claim: Claim) -> None:
+        take(received, claim)
+        if received.event == request:
+            stop.set()
+
+    worker.start = take_and_stop  # type: ignore[method-assign] # the moment is the point
+    task = clients.run(worker_consumer(clients, worker, new_id()).run(stop))
+    await clients.producer.emit(
+        INFERENCE_REQUESTS, request, key=request.generation_id, content=b"sealed"
+    )
+    await task
+
+    await wait_until(lambda: worker.won == [request.generation_id])
+
+
 async def test_no_more_work_is_taken_than_may_be_in_flight(clients: Clients) -> None:
     requests = [requested(clients) for _ in range(12)]
     worker = Worker(clients, {request.generation_id for request in requests})
