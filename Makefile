@@ -45,15 +45,15 @@ account: $(READY) ## make an account: NAME=; the last line is JSON with its keys
 	$(OPERATIONS) account --name "$$NAME"
 
 account-policy: $(READY) ## change an account: ACCOUNT= [FREE_REQUESTS=] [FEE_PERCENT=] [BYOK_ONLY=true|false]
-	$(call need,ACCOUNT,ACCOUNT=acc-... FREE_REQUESTS=1000 FEE_PERCENT=5 BYOK_ONLY=true)
+	$(call need,ACCOUNT,ACCOUNT=01a2... FREE_REQUESTS=1000 FEE_PERCENT=5 BYOK_ONLY=true)
 	$(OPERATIONS) account-policy --account "$$ACCOUNT" \
 		$${FREE_REQUESTS:+--free-requests "$$FREE_REQUESTS"} \
 		$${FEE_PERCENT:+--fee-percent "$$FEE_PERCENT"} \
 		$${BYOK_ONLY:+--byok-only "$$BYOK_ONLY"}
 
 credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only]
-	$(call need,ACCOUNT,ACCOUNT=acc-... AMOUNT=5.00)
-	$(call need,AMOUNT,ACCOUNT=acc-... AMOUNT=5.00)
+	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
+	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=5.00)
 	$(OPERATIONS) credit --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"}
 
 platform-credential: $(READY) ## store OpenRoute's own credential: PROVIDER= FILE= (what a user would paste)
