@@ -27,9 +27,9 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.tasks import TaskScope
 
 BATCH_RECORDS_MAX: Final = 500
-GATHER_SECONDS: Final = 0.05
-"""Facts are on nobody's way, so the broker lets them gather this long: one transaction for fifty
-costs a fraction of fifty transactions, and fetches become twenty a second."""
+GATHER_SECONDS: Final = 0.1
+"""Facts are on nobody's way, so the broker lets them gather this long: one transaction for a
+hundred costs a fraction of a hundred transactions, and fetches become ten a second."""
 _RETRY_SECONDS_MAX: Final = 5.0
 _RETRY_SECONDS_MIN: Final = 0.1
 

@@ -29,7 +29,8 @@ from tests.bench.report import Comparison, Report
 MODEL: Final = "openai/gpt-4o"
 CREDENTIAL: Final = "sk-bench-own-key"
 ROUNDS: Final = 3
-WARM_SECONDS: Final = 6
+WARM_SECONDS: Final = 25
+"""The broker's machine code is made while it runs: cold, it takes three times the CPU a record."""
 SECONDS: Final = 6
 _LAG_SECONDS_MAX: Final = 60.0
 

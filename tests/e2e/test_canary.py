@@ -92,11 +92,11 @@ async def bad_input(product: Product, account: Account) -> list[Answer]:
     ]
 
 
-def search_of(product: Product) -> Search:
+def search_of(product: Product, *words: str) -> Search:
     # the provider's own log names the credentials that it was shown
     simulator = product.stack.places.logs / "simulator.log"
     besides = {simulator, *product.stack.places.root.rglob("*calls*.jsonl")}
-    return Search(product.stack, [PROMPT, SECRET], besides=besides)
+    return Search(product.stack, [PROMPT, SECRET, *words], besides=besides)
 
 
 async def test_no_secret_and_no_prompt_is_kept_or_shown_anywhere(product: Product) -> None:
@@ -106,11 +106,12 @@ async def test_no_secret_and_no_prompt_is_kept_or_shown_anywhere(product: Produc
 
     assert any(answer.status == 200 for answer in answers)
     assert all(400 <= answer.status < 500 for answer in refused), [a.status for a in refused]
+    for answer in [*answers, *refused]:
+        assert SECRET not in answer.text
+        assert account.api_key not in answer.text
     for answer in answers:
-        assert SECRET not in answer.text
-    for answer in refused:
-        assert SECRET not in answer.text
-    found = await search_of(product).everywhere()
+        assert PROMPT not in answer.text
+    found = await search_of(product, account.api_key, account.management_key).everywhere()
     assert not found
 
 

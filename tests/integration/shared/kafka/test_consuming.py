@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from typing_extensions import override
 
+from shared.clock import SystemClock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.accounts import AccountChanged
 from shared.events.billing import AddCredits, CreditsKept
@@ -18,6 +20,7 @@ from shared.events.generations import GenerationAbandoned
 from shared.events.topics import (
     ACCOUNTS_STATE,
     BILLING_COMMANDS,
+    CREDENTIALS_STATE,
     DEAD_LETTERS,
     INFERENCE_GENERATIONS,
     INFERENCE_REQUESTS,
@@ -351,6 +354,72 @@ async def test_a_view_whose_writer_is_silent_must_not_be_relied_on(clients: Clie
         await view.ready.wait()
 
     assert "silent" in (view.problem() or "")
+
+
+class MovedClock(SystemClock):
+    """The machine's clock, moved on by as much as the test says."""
+
+    def __init__(self) -> None:
+        self.moved_seconds = 0.0
+
+    @override
+    def monotonic(self) -> float:
+        return super().monotonic() + self.moved_seconds
+
+
+class CountedView:
+    """A view of credentials whose writer counts as the test says."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.clock = MovedClock()
+        self.beats = 0
+        self.view = View(
+            clients.config,
+            CREDENTIALS_STATE,
+            clock=self.clock,
+            dead_letters=clients.dead_letters("view"),
+            heartbeat=CredentialsHeartbeat,
+            count_of=lambda beat: beat.live_count if isinstance(beat, CredentialsHeartbeat) else 0,
+        )
+
+    async def beat(self, *, more_than_there_are: int) -> None:
+        self.beats += 1
+        beat = CredentialsHeartbeat(
+            instance_id=f"test-{new_id()}",
+            sent_at=self.clock.now(),
+            live_count=len(self.view) + more_than_there_are,
+        )
+        await self.clients.producer.emit(CREDENTIALS_STATE, beat, key="heartbeat/test")
+        await wait_until(lambda: self.view.latest_heartbeat == beat)
+
+
+async def test_a_view_whose_writer_counts_other_keys_must_not_be_relied_on(
+    clients: Clients,
+) -> None:
+    counted = CountedView(clients)
+    clients.run(counted.view.run(clients.stop))
+    await wait_until(counted.view.ready.is_set)
+
+    for _ in range(3):
+        await counted.beat(more_than_there_are=1)
+    assert "incomplete" in (counted.view.problem() or "")
+    await counted.beat(more_than_there_are=0)
+    assert counted.view.problem() is None
+
+
+async def test_a_view_whose_writer_falls_silent_must_not_be_relied_on_any_longer(
+    clients: Clients,
+) -> None:
+    counted = CountedView(clients)
+    clients.run(counted.view.run(clients.stop))
+    await wait_until(counted.view.ready.is_set)
+    await counted.beat(more_than_there_are=0)
+    assert counted.view.problem() is None
+
+    counted.clock.moved_seconds = 16
+
+    assert "silent" in (counted.view.problem() or "")
 
 
 class CallHarness:

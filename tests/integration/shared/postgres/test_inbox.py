@@ -6,6 +6,8 @@ import pytest
 from shared.postgres.inbox import EventKey, forget_before, record_new
 from shared.postgres.pool import Connection, Pool, in_transaction
 
+pytestmark = pytest.mark.connected
+
 EVENTS: list[EventKey] = [("dispatcher-0", f"event-{number}") for number in range(4)]
 
 

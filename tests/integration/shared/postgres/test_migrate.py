@@ -6,6 +6,8 @@ import pytest
 from shared.postgres.migrate import MigrationProblem, migrate
 from shared.postgres.pool import Pool
 
+pytestmark = pytest.mark.connected
+
 FIRST = "create table account (id text primary key);\ncreate index on account (id);\n"
 SECOND = "alter table account add column name text;"
 

@@ -12,6 +12,8 @@ from shared.postgres.pool import Connection, Pool, in_transaction
 from shared.tasks import TaskScope
 from tests.support.wait_until import wait_until
 
+pytestmark = pytest.mark.connected
+
 TOPIC = "billing.accounts"
 
 

@@ -13,6 +13,8 @@ from shared.postgres.pool import Connection, Pool, in_transaction, open_pool
 from shared.secret import Secret
 from tests.integration.shared.postgres.conftest import Administrator
 
+pytestmark = pytest.mark.connected
+
 
 async def test_columns_come_as_the_types_that_the_project_uses(pool: Pool) -> None:
     row_id, moment = new_id(), datetime(2026, 1, 2, tzinfo=UTC)

@@ -18,6 +18,8 @@ from shared.vault.transit import Transit
 from tests.integration.shared.vault.conftest import MakeRole
 from tests.support.wait_until import wait_until
 
+pytestmark = pytest.mark.connected
+
 Revoke = Callable[[VaultConfig], int]
 
 

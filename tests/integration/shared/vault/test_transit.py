@@ -9,6 +9,8 @@ from shared.vault.session import open_vault
 from shared.vault.transit import Transit
 from tests.integration.shared.vault.conftest import MakeRole
 
+pytestmark = pytest.mark.connected
+
 PLAINTEXT = b"sk-canary-\x00\xff"
 CONTEXT = b"account-1/credential-1"
 
