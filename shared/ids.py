@@ -59,7 +59,8 @@ def started_at(generation_id: GenerationId) -> datetime:
 
 def month_of(moment: datetime) -> str:
     """The UTC month of a moment, as `YYYY-MM`."""
-    return moment.astimezone(UTC).strftime("%Y-%m")
+    there = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{there.year:04d}-{there.month:02d}"
 
 
 def hash_api_key(api_key: str) -> ApiKeyHash:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
+from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -165,6 +166,7 @@ class EventProducer:
                 acks="all",
                 linger_ms=0,
                 max_batch_size=_BATCH_BYTES_MAX,
+                partitioner=partition_by_key,
                 max_request_size=LARGE_RECORD_BYTES_MAX,
                 request_timeout_ms=int(ACKNOWLEDGE_SECONDS_MAX * 1000),
             )
@@ -197,6 +199,17 @@ class EventProducer:
     async def stop(self) -> None:
         """Flush with a deadline and disconnect."""
         await self._discard_dead()
+
+
+def partition_by_key(
+    key: bytes | None, all_partitions: Sequence[int], _available: Sequence[int]
+) -> int:
+    """The partition of a key: CRC-32, as librdkafka's consistent partitioner has it.
+
+    aiokafka's own murmur2 is pure Python and costs more than making the record. All that matters is
+    that every producer of a topic agrees, and all of them are this one.
+    """
+    return all_partitions[crc32(key or b"") % len(all_partitions)]
 
 
 def _observe(future: "asyncio.Future[object]") -> None:
