@@ -2,12 +2,14 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from deploy.local.environment import python
 from deploy.local.errors import StackError
 from deploy.local.places import REPOSITORY, Places
 
 _DEADLINE_SECONDS = 60.0
+_LINE_CHARACTERS_MAX = 300
 
 
 def run_job(
@@ -20,6 +22,7 @@ def run_job(
     """
     log = places.log(name)
     with log.open("ab") as complaints:
+        begun = complaints.tell()
         try:
             done = subprocess.run(
                 [python(), "-m", *module],
@@ -35,5 +38,15 @@ def run_job(
         except subprocess.TimeoutExpired as error:
             raise StackError(f"{name} takes over {_DEADLINE_SECONDS:.0f} s", log=log) from error
     if done.returncode != 0:
-        raise StackError(f"{name} ended with exit code {done.returncode}", log=log)
+        why = _last_line(log, begun) or f"ended with exit code {done.returncode}"
+        raise StackError(f"{name}: {why}", log=log)
     return done.stdout
+
+
+def _last_line(log: Path, begun: int) -> str:
+    """The last thing that was written to the log since `begun`."""
+    with log.open("rb") as complaints:
+        complaints.seek(begun)
+        lines = complaints.read().decode("utf-8", "replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1][:_LINE_CHARACTERS_MAX] if said else ""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from deploy.local import kafka, openbao, postgres
+from deploy.local.check_options import check_options
 from deploy.local.component import Component, Part
 from deploy.local.demo_account import DemoAccount
 from deploy.local.environment import python_environment
@@ -78,6 +79,7 @@ class Stack:
         Raises:
             StackError: one line that says what failed, and where its log is.
         """
+        check_options(self.options)
         self.places.make()
         with self._alone(), self._progress:
             supervisor = Supervisor(self.places, self._processes, self._progress)

@@ -10,7 +10,7 @@ from aiohttp import web
 from services.ingress.config import HttpConfig
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.errors import OpenRouteError, Unavailable
-from shared.http.server import serve
+from shared.http.server import Unreadable, serve
 from shared.tasks import TaskScope
 
 _START_SECONDS_MAX: Final = 60.0
@@ -37,6 +37,7 @@ class Ingress:
     """An ingress process whose connections are open. `port` is known while it serves."""
 
     app: web.Application
+    unreadable: Unreadable
     http: HttpConfig
     readers: Mapping[str, Reader]
     background: Mapping[str, Callable[[], Coroutine[None, None, None]]]
@@ -61,6 +62,7 @@ class Ingress:
                 self.http.host,
                 self.http.port,
                 shutdown_seconds=self.http.drain_seconds,
+                unreadable=self.unreadable,
             ) as port:
                 self.port = port
                 await _first_of(stop, scope.failed, self.superseded)

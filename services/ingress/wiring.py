@@ -7,7 +7,7 @@ from typing import Final
 
 from services.ingress.config import IngressConfig
 from services.ingress.domain.limits import InFlightLimits
-from services.ingress.inbound.http.app import ingress_app
+from services.ingress.inbound.http.app import ingress_app, unreadable
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions, StreamSettings
@@ -217,6 +217,7 @@ def _build(
     )
     ingress = Ingress(
         app=app,
+        unreadable=unreadable,
         http=http,
         readers={
             "replies": replies,

@@ -1,9 +1,17 @@
 """An HTTP server's life: listen, answer, stop taking, drain, end."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
 
 from aiohttp import web
+from typing_extensions import override
+
+from shared.telemetry.logging import get_logger
+
+Unreadable: TypeAlias = Callable[[int], web.Response]
+"""What is answered, with this status, to what no handler ever sees: it is no HTTP, or too large."""
 
 _KEEPALIVE_SECONDS = 75.0  # longer than a load balancer's usual 60, so that it closes first
 _BACKLOG = 1024
@@ -14,7 +22,12 @@ _HEADERS_MAX = 100
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, host: str, port: int, *, shutdown_seconds: float
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    shutdown_seconds: float,
+    unreadable: Unreadable | None = None,
 ) -> AsyncIterator[int]:
     """Serve `app` while the block runs; yields the port, which matters when `port` is 0.
 
@@ -22,8 +35,9 @@ async def serve(
     handlers have `shutdown_seconds` to finish and are then cancelled. Raises OSError when the
     address is taken.
     """
-    runner = web.AppRunner(
+    runner = _Runner(
         app,
+        unreadable=unreadable or _plain,
         access_log=None,
         handler_cancellation=True,
         keepalive_timeout=_KEEPALIVE_SECONDS,
@@ -39,3 +53,64 @@ async def serve(
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def _plain(status: int) -> web.Response:
+    return web.Response(status=status)
+
+
+class _Runner(web.AppRunner):
+    """aiohttp's runner, whose connections answer what they cannot read in the service's words."""
+
+    def __init__(self, app: web.Application, *, unreadable: Unreadable, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._unreadable = unreadable
+
+    @override
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            unreadable=self._unreadable,
+            **self._kwargs,
+        )
+
+
+class _Server(web.Server):
+    def __init__(self, *arguments: Any, unreadable: Unreadable, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._unreadable = unreadable
+
+    @override
+    def __call__(self) -> web.RequestHandler:
+        loop = asyncio.get_running_loop()
+        return _Connection(self, loop=loop, unreadable=self._unreadable, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ("_unreadable",)
+
+    def __init__(self, *arguments: Any, unreadable: Unreadable, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._unreadable = unreadable
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer and end the connection.
+
+        `exc` and `message` quote what came, perhaps a key; so neither is told nor logged.
+        """
+        name = type(exc).__name__ if exc is not None else "no error"
+        get_logger("http").info("a request could not be read", status=status, error_class=name)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; there is no other to give")
+        response = self._unreadable(status)
+        response.force_close()
+        return response

@@ -5,6 +5,7 @@ sealed both ways, the fact durable before the answer, posted in PostgreSQL. Mach
 the ratios, not the absolute numbers.
 """
 
+import asyncio
 import json
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+from aiokafka import TopicPartition
 
 from deploy.local.options import Options
 from deploy.local.places import REPOSITORY
@@ -24,6 +26,11 @@ from deploy.local.ports import HOST
 from deploy.local.private_files import read_json
 from deploy.local.simulator import SIMULATOR
 from deploy.local.stack import Stack
+from services.billing.inbound.kafka_inbound import FACTS_GROUP
+from shared.events.topics import INFERENCE_GENERATIONS
+from shared.kafka.admin import partition_counts
+from shared.kafka.config import KafkaConfig
+from shared.kafka.consuming import open_consumer
 from tests.bench.report import Comparison, Report
 
 MODEL: Final = "openai/gpt-4o"
@@ -33,6 +40,7 @@ WARM_SECONDS: Final = 25
 """The broker's machine code is made while it runs: cold, it takes three times the CPU a record."""
 SECONDS: Final = 6
 _LAG_SECONDS_MAX: Final = 60.0
+_POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +182,26 @@ def rss_megabytes(pid: int) -> float:
 
 
 def billing_lag(stack: Stack) -> float:
-    """Seconds from now until billing has posted everything; its own metric says so."""
+    """Seconds from now until billing's group has committed every fact there is."""
+    return asyncio.run(_until_committed(str(stack.manifest["kafka"])))
+
+
+async def _until_committed(bootstrap_servers: str) -> float:
     begun = time.monotonic()
-    url = stack.manifest["metrics_urls"]["billing"]
-    while time.monotonic() - begun < _LAG_SECONDS_MAX:
-        for line in requests.get(url, timeout=5).text.splitlines():
-            if line.startswith("openroute_billing_lag_seconds ") and float(line.split()[1]) == 0:
+    counts = await partition_counts(bootstrap_servers, [INFERENCE_GENERATIONS.name])
+    partitions = [
+        TopicPartition(name, number) for name, count in counts.items() for number in range(count)
+    ]
+    async with open_consumer(
+        KafkaConfig(bootstrap_servers=bootstrap_servers), group=FACTS_GROUP
+    ) as consumer:
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        while time.monotonic() - begun < _LAG_SECONDS_MAX:
+            committed = [(await consumer.committed(each)) or 0 for each in partitions]
+            if committed == [ends[each] for each in partitions]:
                 return time.monotonic() - begun
-        time.sleep(0.05)
+            await asyncio.sleep(_POLL_SECONDS)
     raise TimeoutError("billing did not catch up")
 
 

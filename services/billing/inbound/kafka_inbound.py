@@ -9,7 +9,7 @@ from shared.kafka.config import KafkaConfig
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer
 
-_FACTS_GROUP: Final = "billing.facts"
+FACTS_GROUP: Final = "billing.facts"
 _COMMANDS_GROUP: Final = "billing.commands"
 
 
@@ -19,10 +19,10 @@ def facts_consumer(
     """Facts are booked before their offsets are committed."""
     return facts.FactsConsumer(
         config,
-        group=_FACTS_GROUP,
+        group=FACTS_GROUP,
         topics=(INFERENCE_GENERATIONS, ACCOUNTS_STATE),
         handle=post,
-        dead_letters=DeadLetters(producer, consumer=_FACTS_GROUP, clock=clock),
+        dead_letters=DeadLetters(producer, consumer=FACTS_GROUP, clock=clock),
         clock=clock,
     )
 

@@ -6,7 +6,7 @@ string, or the provider's configuration itself as JSON, which is kept as its tex
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -49,7 +49,8 @@ class CredentialForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     workspace_id: str | None = None
     disabled: bool = False
     is_fallback: bool = False
-    always_use: bool = False
+    always_use: bool | _Unset = msgspec.UNSET
+    is_required: bool | _Unset = msgspec.UNSET
     sort_order: Order | None = None
     allowed_models: _Filter | None = None
     allowed_api_key_hashes: _Hashes | None = None
@@ -64,10 +65,14 @@ class CredentialChangeForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     disabled: bool | _Unset = msgspec.UNSET
     is_fallback: bool | _Unset = msgspec.UNSET
     always_use: bool | _Unset = msgspec.UNSET
+    is_required: bool | _Unset = msgspec.UNSET
     sort_order: Order | _Unset = msgspec.UNSET
     allowed_models: _Filter | _Unset | None = msgspec.UNSET
     allowed_api_key_hashes: _Hashes | _Unset | None = msgspec.UNSET
     allowed_user_ids: _Filter | _Unset | None = msgspec.UNSET
+
+
+_Form = TypeVar("_Form", CredentialForm, CredentialChangeForm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +89,21 @@ def read_credential(body: bytes) -> CredentialForm | Refusal:
     form = read_json(body, CredentialForm)
     if isinstance(form, CredentialForm) and form.workspace_id is not None:
         return refusals.invalid("there are no workspaces here", field="workspace_id")
-    return form
+    return _with_one_word_for_always_use(form)
 
 
 def read_credential_change(body: bytes) -> CredentialChangeForm | Refusal:
     """The form, or what is wrong with it and where."""
-    return read_json(body, CredentialChangeForm)
+    return _with_one_word_for_always_use(read_json(body, CredentialChangeForm))
+
+
+def _with_one_word_for_always_use(form: _Form | Refusal) -> _Form | Refusal:
+    """Both forms may say `is_required`, OpenRouter's own clients' word for `always_use`."""
+    if isinstance(form, Refusal) or form.is_required is msgspec.UNSET:
+        return form
+    if form.always_use not in {msgspec.UNSET, form.is_required}:
+        return refusals.invalid("contradicts always_use", field="is_required")
+    return msgspec.structs.replace(form, always_use=form.is_required)
 
 
 def pasted_key(value: Any) -> Secret | Refusal:
@@ -151,7 +165,11 @@ def to_wire_field(field: str) -> str:
 
 
 def to_wire(credential: CredentialDescription) -> dict[str, Any]:
-    """A credential as OpenRouter's BYOKKey, with our two fields more."""
+    """A credential as OpenRouter's BYOKKey, with `always_use` more.
+
+    Its own clients insist on every field. `is_required` is their nearest word for `always_use`; the
+    others stand for what this gateway does not have.
+    """
     return {
         "id": credential.credential_id,
         "provider": credential.provider,
@@ -161,6 +179,10 @@ def to_wire(credential: CredentialDescription) -> dict[str, Any]:
         "disabled": not credential.enabled,
         "is_fallback": credential.section == "fallback",
         "always_use": credential.always_use,
+        "is_required": credential.always_use,
+        "is_byok_only": False,
+        "declared_region": None,
+        "declared_zdr": None,
         "allowed_models": credential.filters.models,
         "allowed_api_key_hashes": credential.filters.api_key_hashes,
         "allowed_user_ids": credential.filters.member_ids,

@@ -89,7 +89,7 @@ class AdministerCredentials:
             name=form.name,
             enabled=not form.disabled,
             section="fallback" if form.is_fallback else "prioritized",
-            always_use=form.always_use,
+            always_use=form.always_use is True,
             order=form.sort_order,
             filters=credentials.Filters(
                 models=filters.models,

@@ -56,6 +56,7 @@ async def test_a_credential_is_added_read_changed_listed_and_deleted(world: Worl
     assert kept["allowed_models"] == [MODEL]
     assert kept["workspace_id"] is None
     assert set(kept) == {
+        *("is_required", "is_byok_only", "declared_region", "declared_zdr"),
         *("id", "provider", "workspace_id", "label", "name", "disabled", "is_fallback"),
         *("allowed_models", "allowed_api_key_hashes", "allowed_user_ids", "sort_order"),
         *("created_at", "always_use"),

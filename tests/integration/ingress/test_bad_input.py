@@ -157,6 +157,37 @@ async def test_wrong_paths_and_methods_are_told_in_the_envelope(
     assert ("allow" in headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GARBAGE\n", 400),
+        ("GET /api/v1/models HTTP/1.1\nHost: test\nX-Large: " + "a" * 100_000 + "\n", 400),
+        ("GET /api/v1/" + "a" * 100_000 + " HTTP/1.1\nHost: test\n", 400),
+        ("GET /api/v1/key HTTP/1.1\nHost: test\nAuthorization: Bearer canary\0\n", 400),
+        ("POST /api/v1/byok HTTP/1.1\nHost: test\nContent-Length: abc\n", 400),
+        ("OPTIONS * HTTP/1.1\nHost: test\n", 404),
+        ("CONNECT test:443 HTTP/1.1\nHost: test\n", 404),
+    ],
+)
+async def test_what_the_http_parser_refuses_is_told_in_the_envelope_too(
+    world: World, head: str, status: int
+) -> None:
+    found, _, answer = await raw(world, head)
+    assert found == status, answer
+    assert answer["error"]["code"] == status
+    assert "canary" not in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br", "zstd"])
+async def test_a_body_that_does_not_decode_is_a_400_in_the_envelope(
+    world: World, encoding: str
+) -> None:
+    head = post(world, b"junk", f"Content-Encoding: {encoding}")
+    status, _, answer = await raw(world, head, b"junk")
+    assert status == 400
+    assert answer["error"]["code"] == 400
+
+
 async def test_a_management_key_may_not_infer_and_an_inference_key_not_manage(
     world: World,
 ) -> None:

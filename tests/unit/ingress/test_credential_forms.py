@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ from services.ingress.domain.credential_forms import (
     read_credential_change,
 )
 from services.ingress.domain.refusals import Refusal
+from shared.events.credentials import CredentialDescription
+from shared.events.credentials import Filters as CredentialFilters
+from shared.ids import CredentialId
 from shared.secret import Secret
 
 
@@ -68,3 +72,56 @@ def test_a_changed_provider_is_refused_by_name() -> None:
     refusal = read_credential_change(b'{"provider":"openai"}')
     assert isinstance(refusal, Refusal)
     assert refusal.message == "provider: there is no such field"
+
+
+def test_a_credential_has_every_field_that_the_published_clients_insist_on() -> None:
+    # openrouter 1.3.84 (Python) and @openrouter/sdk 1.3.19 refuse a BYOKKey without any of these
+    shown = credential_forms.to_wire(
+        CredentialDescription(
+            credential_id=CredentialId("c"),
+            provider="openai",
+            label="sk-...abcd",
+            name=None,
+            enabled=True,
+            section="prioritized",
+            always_use=True,
+            order=0,
+            filters=CredentialFilters(),
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+    )
+    assert shown["is_required"] is True
+    assert shown["is_byok_only"] is False
+    assert shown["declared_region"] is None
+    assert shown["declared_zdr"] is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"is_required": True}, True),
+        ({"is_required": False}, False),
+        ({"always_use": True}, True),
+        ({"always_use": True, "is_required": True}, True),
+        ({}, msgspec.UNSET),
+    ],
+)
+def test_the_published_clients_word_for_always_use_is_understood(
+    sent: dict[str, bool], kept: object
+) -> None:
+    form = read_credential(json.dumps({"provider": "p", "key": "k", **sent}).encode())
+    assert isinstance(form, CredentialForm)
+    assert form.always_use is kept
+    change = read_credential_change(json.dumps(sent).encode())
+    assert isinstance(change, CredentialChangeForm)
+    assert change.always_use is kept
+
+
+def test_the_two_words_for_always_use_may_not_contradict_each_other() -> None:
+    sent = {"always_use": True, "is_required": False}
+    for refusal in (
+        read_credential(json.dumps({"provider": "p", "key": "k", **sent}).encode()),
+        read_credential_change(json.dumps(sent).encode()),
+    ):
+        assert isinstance(refusal, Refusal)
+        assert refusal.field == "is_required"

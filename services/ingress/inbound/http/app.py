@@ -1,20 +1,23 @@
 """The API's paths. What is not here is a 404, and a wrong method a 405, in the same envelope."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiohttp import web
 
 from services.ingress.domain import refusals
+from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions
+from services.ingress.inbound.http.error_envelope import error_body
 from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
 from services.ingress.inbound.http.key_page import KeyPage
 from services.ingress.inbound.http.models_page import ModelsPage
 
 BASE_PATH: Final = "/api/v1"
 _PATH_SHOWN_MAX: Final = 200
+_FAILED_FROM: Final = 500
 
 
 def ingress_app(
@@ -26,7 +29,7 @@ def ingress_app(
     byok: ByokPages,
 ) -> web.Application:
     """The application to serve."""
-    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
     paths: Mapping[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
         "/models": {"GET": models.page},
@@ -47,6 +50,33 @@ def ingress_app(
         resource.add_route("*", endpoints.endpoint(f"* {path}", _wrong_method(*handlers)))
     app.router.add_route("*", "/{path:.*}", endpoints.endpoint("unknown", _unknown_path))
     return app
+
+
+def unreadable(status: int) -> web.Response:
+    """The answer to what no handler sees: it is no HTTP, or its head is too large."""
+    message = "the request is not valid HTTP, its head is too large, or its encoding is not known"
+    refusal = Refusal(status=status, message=message, error_type="invalid_request")
+    return _envelope(refusal if status < _FAILED_FROM else refusals.internal())
+
+
+@web.middleware
+async def _in_the_envelope(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What the router itself answers: targets that are no path, as in `OPTIONS *`."""
+    try:
+        return await handler(request)
+    except web.HTTPException as answer:
+        message = f"the request cannot be answered: {answer.reason}"
+        return _envelope(
+            Refusal(status=answer.status, message=message, error_type="invalid_request")
+        )
+
+
+def _envelope(refusal: Refusal) -> web.Response:
+    return web.Response(
+        body=error_body(refusal), status=refusal.status, content_type="application/json"
+    )
 
 
 def _wrong_method(*allowed: str) -> Handler:

@@ -92,3 +92,26 @@ async def test_at_the_end_handlers_that_do_not_finish_are_cancelled() -> None:
             await begun.wait()
         writer.close()
     assert cancelled.is_set()
+
+
+async def test_what_is_no_http_is_told_in_the_service_s_own_words_and_never_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text="here")
+
+    def told(status: int) -> web.Response:
+        return web.json_response({"told": status}, status=status)
+
+    async with serve(app_of(answer), "127.0.0.1", 0, shutdown_seconds=1, unreadable=told) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\x00\r\n\r\n")
+        async with asyncio.timeout(5):
+            answered = await reader.read()
+        writer.close()
+        assert await ask(port) == "here"
+
+    assert b" 400 " in answered
+    assert answered.endswith(b'{"told": 400}')
+    assert b"canary" not in answered
+    assert "canary" not in caplog.text
