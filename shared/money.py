@@ -72,6 +72,8 @@ def fee_of(exact: PicoUsd, percent: Decimal) -> NanoUsd:
 
 def usd_string(amount: int) -> str:
     """An amount in nano-USD as a plain decimal string of USD, for people and for JSON."""
+    if not amount:  # what a waived fee costs: the most frequent of all
+        return "0"
     sign = "-" if amount < 0 else ""
     whole, part = divmod(abs(amount), NANO_PER_USD)
     places = f"{part:09d}".rstrip("0")

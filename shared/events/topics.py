@@ -83,7 +83,7 @@ class Topic:
 INFERENCE_REQUESTS = Topic(
     name="inference.requests",
     kind=Kind.WORK,
-    key="generation",
+    key="generation; work has no order to keep, so bursts choose the partition",
     events=(completions.CompletionRequested,),
     producers=("ingress",),
     consumers=("dispatcher",),

@@ -25,8 +25,9 @@ from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events import codec
 from shared.events.envelope import Event
-from shared.events.topics import LARGE_RECORD_BYTES_MAX, Topic
+from shared.events.topics import LARGE_RECORD_BYTES_MAX, TOPICS, Kind, Topic
 from shared.ids import InstanceId
+from shared.kafka.bursts import Bursts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.record import Record
 
@@ -35,6 +36,7 @@ UNACKNOWLEDGED_BYTES_MAX: Final = 128 * 1024 * 1024
 _LARGE_FROM_BYTES: Final = 256 * 1024
 _STOP_SECONDS_MAX: Final = 5.0
 _BATCH_BYTES_MAX: Final = 256 * 1024
+_WORK: Final = frozenset(topic.name for topic in TOPICS if topic.kind is Kind.WORK)
 _DEAD = (OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId)
 """After these an idempotent producer never sends again and must be made anew."""
 
@@ -59,6 +61,7 @@ class EventProducer:
         self._large: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._unacknowledged_bytes = 0
+        self._bursts: dict[str, Bursts] = {name: Bursts() for name in _WORK}
 
     def record(
         self,
@@ -146,11 +149,16 @@ class EventProducer:
         producer = self._large if large else self._small
         if producer is None:
             producer = await self._open(large=large)
+        partition = record.partition
+        if partition is None and record.topic in _WORK:
+            known = await producer.partitions_for(record.topic)
+            now = asyncio.get_running_loop().time()
+            partition = self._bursts[record.topic].partition(len(known), now=now)
         future: asyncio.Future[object] = await producer.send(
             record.topic,
             value=record.value,
             key=record.key,
-            partition=record.partition,
+            partition=partition,
             headers=list(record.headers),
         )
         return future

@@ -7,6 +7,7 @@ Fields of every line: `timestamp` (RFC 3339, UTC), `level`, `service`, `instance
 import logging
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
 
@@ -24,6 +25,8 @@ Logger: TypeAlias = FilteringBoundLogger
 Outcome: TypeAlias = Literal["ok", "refused", "failed", "cancelled"]
 
 _FRAMES_MAX: Final = 20
+_LEVELS: Final = {"warn": "warning", "exception": "error", "fatal": "critical"}
+"""What structlog's methods are called where that is not their level's name."""
 _NOISY: Final = ("aiokafka", "aiohttp", "asyncio", "hvac", "urllib3")
 
 
@@ -36,23 +39,12 @@ def configure_logging(
     here too, from WARNING on. `stream` takes the place of stdout in tests.
     """
     minimum = logging.getLevelNamesMapping()[level.upper()]
-
-    def identify(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> Any:
-        fields["service"] = service
-        fields["instance"] = instance
-        fields["logger"] = fields.pop("_logger_name", None)  # structlog keeps `logger` for itself
-        return fields
-
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level,
-            identify,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(
                 ExceptionDictTransformer(show_locals=False, use_rich=False, max_frames=_FRAMES_MAX)
             ),
-            _redact_line,
-            structlog.processors.JSONRenderer(serializer=_serialize),
+            _LineWriter(service, instance),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(minimum),
         logger_factory=structlog.BytesLoggerFactory(stream or sys.stdout.buffer),
@@ -132,17 +124,32 @@ class unit_of_work:  # noqa: N801 - reads as the verb it is: with unit_of_work(.
         self._logger.error(self._name, **fields)
 
 
-def _redact_line(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> Any:
-    return redact_fields(fields)
+class _LineWriter:
+    """The last processor: from the fields of a line to its bytes.
 
+    One in place of structlog's five, since every unit of work writes a line.
+    """
 
-def _serialize(fields: dict[str, Any], **_options: Any) -> bytes:
-    # A lone surrogate, as hostile input may hold, is no UTF-8: it must not cost the line.
-    try:
-        return msgspec.json.encode(fields)
-    except UnicodeEncodeError:
-        text = repr(fields).encode("utf-8", "backslashreplace").decode()
-        return msgspec.json.encode({"event": "unencodable log line", "line": text})
+    def __init__(self, service: str, instance: str) -> None:
+        self._service = service
+        self._instance = instance
+
+    def __call__(self, _logger: object, method: str, fields: MutableMapping[str, Any]) -> bytes:
+        logger = fields.pop("_logger_name", None)  # structlog keeps `logger` for itself
+        line = {
+            "timestamp": datetime.now(UTC),  # noqa: TID251 - when a line is written is no rule's business
+            "level": _LEVELS.get(method, method),
+            "service": self._service,
+            "instance": self._instance,
+            "logger": logger,
+            **redact_fields(fields),
+        }
+        try:
+            return msgspec.json.encode(line)
+        except UnicodeEncodeError:
+            # A lone surrogate, as hostile input may hold, is no UTF-8: it must not cost the line.
+            text = repr(line).encode("utf-8", "backslashreplace").decode()
+            return msgspec.json.encode({"event": "unencodable log line", "line": text})
 
 
 class _Router(logging.Handler):

@@ -116,7 +116,10 @@ def redact_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
 
 def _is_suspicious(text: str) -> bool:
     lowered = text.lower()
-    return any(hint in lowered for hint in _HINTS)
+    for hint in _HINTS:  # noqa: SIM110 - any() with a generator takes twice as long, at every line
+        if hint in lowered:
+            return True
+    return False
 
 
 @lru_cache(maxsize=1024)

@@ -35,21 +35,36 @@ class Measurements:
         self._duration = metrics.histogram(
             "generation_seconds", "From taking a request to its end", (), _DURATION_BUCKETS
         )
+        # children are kept, for looking them up costs more than counting
+        self._ended: dict[str, Callable[[], None]] = {}
+        self._called: dict[tuple[str, str, str], Callable[[], None]] = {}
         self.frames = metrics.counter("reply_frames", "Frames sent towards ingresses")
         metrics.gauge("generations_in_flight", "Runs under way").set_function(in_flight)
 
     def ended(self, run: Run, ending: Ending, seconds: float) -> None:
         """Count a run, and write its line."""
         outcome = "dropped" if isinstance(ending, Dropped) else outcome_of(ending)
-        self._generations.labels(outcome).inc()
+        self._count_end(outcome)
         self._duration.observe(seconds)
         for receipt in run.attempts:
-            self._attempts.labels(receipt.provider, receipt.tier, receipt.failure or "none").inc()
+            self._count_call((receipt.provider, receipt.tier, receipt.failure or "none"))
         for reason in run.fallback_reasons:
             self._fallbacks.labels(reason).inc()
         if run.first_token_seconds is not None:
             self._first_token.observe(run.first_token_seconds)
         self._logger.info("generation", **_fields(run, ending, outcome, seconds))
+
+    def _count_end(self, outcome: str) -> None:
+        count = self._ended.get(outcome)
+        if count is None:
+            count = self._ended[outcome] = self._generations.labels(outcome).inc
+        count()
+
+    def _count_call(self, labels: tuple[str, str, str]) -> None:
+        count = self._called.get(labels)
+        if count is None:
+            count = self._called[labels] = self._attempts.labels(*labels).inc
+        count()
 
     def broke(self, run: Run, error: Exception) -> None:
         """Log a bug of ours with where it happened."""

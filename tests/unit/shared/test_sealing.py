@@ -3,6 +3,9 @@
 import os
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +55,15 @@ def test_a_frame_with_another_number_or_type_does_not_open() -> None:
 def test_nonsense_does_not_open(broken: bytes) -> None:
     with pytest.raises(SealBroken):
         seal().open("frame", 0, broken)
+
+
+def test_the_subkey_is_hkdf_expand_of_the_data_key() -> None:
+    """As another implementation has it, so that any client of the topics can open what is its own."""
+    place = b"gen-a/r/reply"
+    subkey = HKDFExpand(algorithm=SHA256(), length=DATA_KEY_BYTES, info=place).derive(KEY)
+    sealed = seal().seal("frame", 3, b"prompt")
+
+    assert AESGCM(subkey).decrypt(sealed[:12], sealed[12:], b"frame/" + place + b"/3") == b"prompt"
 
 
 def test_the_content_does_not_show_and_no_two_sealings_are_alike() -> None:

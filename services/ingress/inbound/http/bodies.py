@@ -61,8 +61,11 @@ class Bodies:
         if request.content_length is not None and request.content_length > bytes_max:
             return refusals.too_large(bytes_max)
         try:
-            async with asyncio.timeout(self._seconds_max):
+            if request.content.is_eof():  # it came with its head, as small bodies do
                 body = await request.read()
+            else:
+                async with asyncio.timeout(self._seconds_max):
+                    body = await request.read()
         except TimeoutError:
             return refusals.body_late(f"the request body did not come within {self._seconds_max} s")
         except web.HTTPRequestEntityTooLarge:
