@@ -1,15 +1,15 @@
 """Customers' content on its way through Kafka: AES-256-GCM, a subkey for each run and direction.
 
-Vault makes a data key for each ingress process. From it HKDF-Expand (RFC 5869, SHA-256) derives a
-subkey for one generation, run and direction, so that no key ever meets a nonce twice in practice:
-nonces are random, 96 bits, and a subkey seals at most a generation's frames. HKDF's first step,
-Extract, is left out as RFC 5869 section 3.3 has it for keys that are uniformly random already. The event's type, the generation,
+Vault makes a data key for each ingress process. From it keyed BLAKE2b (RFC 7693; docs/adr/0008 says
+why not HKDF) derives a subkey for one generation, run and direction, so that no key ever meets a
+nonce twice in practice: nonces are random, 96 bits, and a subkey seals at most a generation's
+frames. The event's type, the generation,
 the run and the frame's number are authenticated, so a frame cannot be moved, swapped or replayed
 elsewhere.
 """
 
-import hmac
 import os
+from hashlib import blake2b
 from typing import Final, Literal
 
 from cryptography.exceptions import InvalidTag
@@ -22,8 +22,8 @@ Direction = Literal["request", "reply"]
 
 DATA_KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-_FIRST_BLOCK: Final = b"\x01"
-"""HKDF-Expand's counter: one block of SHA-256 is a whole subkey."""
+_PURPOSE: Final = b"openroute wire"
+"""Keeps these subkeys apart from anything else that could ever be derived from a data key."""
 
 
 class SealBroken(OpenRouteError):  # noqa: N818 - it says what happened
@@ -40,7 +40,9 @@ class Seal:
     ) -> None:
         """Derive the subkey. A request has no run yet: its run id is the empty string."""
         place = f"{generation_id}/{run_id}/{direction}".encode()
-        self._cipher = AESGCM(hmac.digest(data_key, place + _FIRST_BLOCK, "sha256"))
+        self._cipher = AESGCM(
+            blake2b(place, key=data_key, digest_size=DATA_KEY_BYTES, person=_PURPOSE).digest()
+        )
         self._place = place
 
     def seal(self, event_type: str, number: int, plaintext: bytes) -> bytes:

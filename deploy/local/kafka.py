@@ -157,6 +157,10 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 1,
+            # One machine's two cores: a request that wakes fewer threads costs less.
+            "num.network.threads": 1,
+            "num.io.threads": 2,
+            "group.coordinator.threads": 1,
             # Consumers of a small system arrive together; waiting for more only delays the start.
             "group.initial.rebalance.delay.ms": 0,
             # a commit is the claim to a request (docs/adr/0005) and must not wait for company
