@@ -54,6 +54,7 @@ _HINTS = (
     *("auth", "pass", "key", "secret", "token", "sig"),
 )
 _PLAIN = frozenset({int, float, bool, type(None)})
+_USUAL = _PLAIN | {str}
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS = frozenset(
     {"secret", "password", "passwd", "passphrase", "authorization", "cookie", "apikey"}
@@ -98,7 +99,10 @@ def redact(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return for
 def redact_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
     """The fields of a mapping, scrubbed; what stands under a telling name is masked as a whole."""
     # All texts at once: a usual line is found clean in one look.
-    is_suspicious = _is_suspicious("\n".join([v for v in fields.values() if type(v) is str]))
+    values = fields.values()
+    is_suspicious = _is_suspicious("\n".join([v for v in values if type(v) is str]))
+    if not is_suspicious and _USUAL.issuperset(map(type, values)) and _are_clean(tuple(fields)):
+        return dict(fields)
     clean: dict[str, Any] = {}
     for key, value in fields.items():
         name, is_secret = _judge_name(key if type(key) is str else str(key))
@@ -120,6 +124,12 @@ def _is_suspicious(text: str) -> bool:
         if hint in lowered:
             return True
     return False
+
+
+@lru_cache(maxsize=1024)
+def _are_clean(names: tuple[object, ...]) -> bool:
+    """Whether all names may be shown, with what stands under them when that is clean itself."""
+    return all(type(name) is str and _judge_name(name) == (name, False) for name in names)
 
 
 @lru_cache(maxsize=1024)
