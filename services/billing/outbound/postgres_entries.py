@@ -8,12 +8,17 @@ from services.billing.domain.ledger import Transfer, ledger_name
 from services.billing.domain.page import Entries, Page
 from shared.postgres.pool import Connection
 
-_TRANSFERS = """
-insert into transfers (month, transfer_id, kind, account_id, generation_id, hold_id, debit, credit,
-                       amount_nano_usd)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::text[], $9::numeric[])
-"""
+_TRANSFERS = (
+    "month",
+    "transfer_id",
+    "kind",
+    "account_id",
+    "generation_id",
+    "hold_id",
+    "debit",
+    "credit",
+    "amount_nano_usd",
+)
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
                    provider, waived, fee_percent, amount_nano_usd, hold_until, is_open)
@@ -25,17 +30,29 @@ _CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any
 _HOLD_ENDINGS = """
 insert into hold_endings (hold_id, ending) select * from unnest($1::text[], $2::text[])
 """
-_GENERATIONS = """
-insert into generations (month, generation_id, account_id, api_key_hash, kind, list_cost_nano_usd,
-                         collected_nano_usd, uncollected_nano_usd, run_id, outcome, is_byok, model,
-                         provider, endpoint, credential_id, hold_id, prompt_tokens,
-                         completion_tokens, estimated, started_at, finished_at)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[],
-                     $7::numeric[], $8::numeric[], $9::text[], $10::text[], $11::boolean[],
-                     $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-                     $17::bigint[], $18::bigint[], $19::boolean[], $20::timestamptz[],
-                     $21::timestamptz[])
-"""
+_GENERATIONS = (
+    "month",
+    "generation_id",
+    "account_id",
+    "api_key_hash",
+    "kind",
+    "list_cost_nano_usd",
+    "collected_nano_usd",
+    "uncollected_nano_usd",
+    "run_id",
+    "outcome",
+    "is_byok",
+    "model",
+    "provider",
+    "endpoint",
+    "credential_id",
+    "hold_id",
+    "prompt_tokens",
+    "completion_tokens",
+    "estimated",
+    "started_at",
+    "finished_at",
+)
 _ABANDONMENTS = """
 insert into abandonments (month, generation_id, kind, account_id, reason)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
@@ -79,8 +96,12 @@ async def store_entries(connection: Connection, page: Page) -> None:
     """Store what is new on the page in the caller's transaction, which holds its accounts' locks."""
     entries = page.entries
     await _store_holds(connection, entries)
-    await _insert(connection, _TRANSFERS, [_transfer(each) for each in entries.transfers])
-    await _insert(connection, _GENERATIONS, [_generation(each) for each in entries.finished])
+    await _copy(
+        connection, "transfers", _TRANSFERS, [_transfer(each) for each in entries.transfers]
+    )
+    await _copy(
+        connection, "generations", _GENERATIONS, [_generation(each) for each in entries.finished]
+    )
     await _insert(
         connection,
         _ABANDONMENTS,
@@ -192,6 +213,14 @@ async def _insert(connection: Connection, statement: str, rows: Sequence[tuple[A
     """Run a statement whose parameters are the rows' columns as arrays."""
     if rows:
         await connection.execute(statement, *zip(*rows, strict=True))
+
+
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Append rows by COPY, which takes half the CPU of arrays where rows are many and wide."""
+    if rows:
+        await connection.copy_records_to_table(table, records=rows, columns=columns)
 
 
 def _transfer(each: Transfer) -> tuple[Any, ...]:
