@@ -8,7 +8,8 @@ _VERSIONED = ("openai", "mistral")
 
 def simulator_endpoints(host: str, port: int) -> dict[str, str]:
     """Provider slug → the base URL that its adapter appends its usual path to."""
-    return dict.fromkeys(_VERSIONED, f"http://{host}:{port}/v1")
+    simulator = f"http://{host}:{port}"
+    return {**dict.fromkeys(_VERSIONED, f"{simulator}/v1"), "azure": simulator}
 
 
 def simulator_credentials(host: str, port: int, models: list[str]) -> dict[str, str]:

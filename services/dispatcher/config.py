@@ -40,7 +40,8 @@ class ProvidersConfig:
     endpoints: tuple[tuple[str, str], ...] = setting(
         "PROVIDER_ENDPOINTS",
         "Other base URLs for providers, as JSON or a file's path; their adapters append the usual "
-        "paths",
+        "paths. That of azure stands for the host of every whole resource, not for deployments, "
+        "which bring their own address",
         example='{"openai": "http://127.0.0.1:9300/v1"}',
         default=(),
         parse=provider_endpoints,

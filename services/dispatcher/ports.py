@@ -38,8 +38,9 @@ class Provider(Protocol):
     A failure is a value, never an exception; what is raised is a bug, or the caller's cancellation,
     upon which the call to the provider is stopped at once. Connecting has a deadline of its own
     inside; the caller bounds the whole call and the wait for the first token. `attempt.endpoint` says
-    which model to ask for; an Azure secret holds the deployment for `attempt.model` with
-    `attempt.endpoint.provider_model` as its `model_id`.
+    which model to ask for; an Azure secret holds the resource that `attempt.endpoint.resource` names,
+    or without one the deployment for `attempt.model` with `attempt.endpoint.provider_model` as its
+    `model_id`.
     """
 
     async def complete(

@@ -21,7 +21,7 @@ from services.dispatcher.outbound.kafka_liveness import KafkaLiveness
 from services.dispatcher.outbound.kafka_replies import KafkaReplies
 from services.dispatcher.outbound.kafka_spending import KafkaSpending
 from services.dispatcher.outbound.measurements import Measurements
-from services.dispatcher.outbound.providers.registry import ROWS, open_providers
+from services.dispatcher.outbound.providers.registry import SLUGS, open_providers
 from services.dispatcher.outbound.vault_credentials import VaultCredentials
 from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
 from services.dispatcher.ports import Provider
@@ -294,10 +294,9 @@ def _of_known_providers(endpoints: Mapping[str, str]) -> Mapping[str, str]:
 
     One list of endpoints may serve installations of several versions.
     """
-    known = {row.slug for row in ROWS}
-    for slug in sorted(endpoints.keys() - known):
+    for slug in sorted(endpoints.keys() - SLUGS):
         get_logger("wiring").warning("PROVIDER_ENDPOINTS names an unknown provider", provider=slug)
-    return {slug: url for slug, url in endpoints.items() if slug in known}
+    return {slug: url for slug, url in endpoints.items() if slug in SLUGS}
 
 
 def _ignore(_result: object) -> None:

@@ -1,6 +1,6 @@
 """What the use cases ask of the world."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -25,6 +25,14 @@ class Encryption(Protocol):
 
     async def encrypt(self, document: bytes, *, context: bytes) -> str:
         """The ciphertext to keep, which only the dispatcher can open."""
+        ...
+
+
+class Catalog(Protocol):
+    """The models there are."""
+
+    def slugs(self) -> Collection[str]:
+        """All of them; Unavailable while they are not known."""
         ...
 
 
@@ -106,5 +114,6 @@ class Ports:
     encryption: Encryption
     credentials: Credentials
     publish_state: PublishState
+    catalog: Catalog
     egress_allowed: EgressAllowed
     clock: Clock

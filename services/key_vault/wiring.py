@@ -10,6 +10,7 @@ from services.key_vault.config import KeyVaultConfig
 from services.key_vault.domain.egress import egress_allowed
 from services.key_vault.inbound.kafka_commands import CommandsHandler
 from services.key_vault.inbound.upkeep import Chores, Upkeep
+from services.key_vault.outbound.catalog_view import CatalogView
 from services.key_vault.outbound.kafka_state import CredentialsState, StatePublisher
 from services.key_vault.outbound.postgres_credentials import PostgresCredentials
 from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
@@ -23,6 +24,7 @@ from shared.ids import new_id, new_instance_id
 from shared.kafka.calls import CallServer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import open_producer
+from shared.kafka.view import View
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
@@ -41,15 +43,19 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 class KeyVault:
     """The service, connected and ready to run."""
 
-    def __init__(self, server: CallServer, relay: OutboxRelay, upkeep: Upkeep) -> None:
+    def __init__(
+        self, server: CallServer, catalog: View, relay: OutboxRelay, upkeep: Upkeep
+    ) -> None:
         """All parts are connected."""
         self._server = server
+        self._catalog = catalog
         self._relay = relay
         self._upkeep = upkeep
 
     async def run(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop`, then those already read; raises what broke a part of it."""
         async with TaskScope() as background, TaskScope() as serving:
+            _ = background.start(self._catalog.run(asyncio.Event()), name="catalog")
             _ = background.start(self._relay.run(), name="outbox")
             _ = background.start(self._upkeep.send_heartbeats(), name="heartbeats")
             _ = background.start(self._upkeep.sweep(), name="sweeper")
@@ -96,10 +102,13 @@ async def open_key_vault(
         _ = await migrate(pool, _MIGRATIONS)
         state = CredentialsState(producer, instance_id=instance_id, clock=clock)
         relay = OutboxRelay(pool, producer, state.read)
+        dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
+        catalog = CatalogView(config.kafka, clock=clock, dead_letters=dead_letters)
         ports = Ports(
             encryption=VaultEncryption(Transit(vault)),
             credentials=PostgresCredentials(pool),
             publish_state=StatePublisher(relay),
+            catalog=catalog,
             egress_allowed=egress_allowed(config.egress_allow),
             clock=clock,
         )
@@ -109,7 +118,7 @@ async def open_key_vault(
             topic=CREDENTIALS_COMMANDS,
             handle=CommandsHandler(ports, metrics),
             producer=producer,
-            dead_letters=DeadLetters(producer, consumer=GROUP, clock=clock),
+            dead_letters=dead_letters,
             clock=clock,
         )
         upkeep = Upkeep(
@@ -122,6 +131,7 @@ async def open_key_vault(
             metrics=metrics,
         )
         readiness.register("commands", server.problem)
+        readiness.register("catalog", catalog.view.problem)
         readiness.register("heartbeats", upkeep.problem)
         readiness.register("vault", vault.healthy)
-        yield KeyVault(server, relay, upkeep)
+        yield KeyVault(server, catalog.view, relay, upkeep)

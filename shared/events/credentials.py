@@ -122,12 +122,19 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str
 
 
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """One whole Azure resource inside a credential; its key and type stay in the ciphertext."""
+
+    resource_name: str
+
+
 class CredentialChanged(StateEvent, frozen=True, kw_only=True):
     """A credential as dispatchers plan with it; only they can open `ciphertext`.
 
     The ciphertext is of the Transit key `credentials` with `credential_context(account_id,
     credential_id)`. `secret_revision` grows when the key itself changes. `deployments` is None when
-    the credential serves every model of its provider.
+    the credential serves every model of its provider. Each of `resources` serves every such model
+    that none of `deployments` is for.
     """
 
     account_id: AccountId
@@ -140,6 +147,7 @@ class CredentialChanged(StateEvent, frozen=True, kw_only=True):
     order: int
     filters: Filters
     deployments: list[Deployment] | None = None
+    resources: tuple[Resource, ...] = ()
     secret_revision: int
     ciphertext: str
     created_at: datetime

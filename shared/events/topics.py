@@ -280,7 +280,7 @@ CATALOG_MODELS = Topic(
     key="model slug",
     events=(catalog.ModelListed,),
     producers=("operations",),
-    consumers=("ingress", "dispatcher"),
+    consumers=("ingress", "key-vault", "dispatcher"),
     why="models, endpoints, prices, limits",
     partitions=1,
 )

@@ -17,6 +17,7 @@ from shared.events.topics import DEAD_LETTERS
 from shared.ids import new_id, new_instance_id
 from shared.kafka.producer import open_producer
 from tests.support.canary import Search
+from tests.support.pasted_keys import rsa_pem, service_account
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -40,6 +41,16 @@ FAILURES: Final = [
 ]
 
 
+KEPT_ONLY: Final = {
+    "amazon-bedrock": {
+        "accessKeyId": "AKIAIOSFODNN7EXAMPLE",
+        "secretAccessKey": SECRET.ljust(40, "0"),
+        "region": "us-east-1",
+    },
+    "google-vertex": service_account() | {"private_key": rsa_pem() + SECRET},
+}
+
+
 async def every_way(product: Product, account: Account) -> list[Answer]:
     """The canary prompt through every outcome, each with a canary credential of its own."""
     answers: list[Answer] = []
@@ -55,9 +66,13 @@ async def every_way(product: Product, account: Account) -> list[Answer]:
     deployment = product.azure_deployment(
         f"azure-{SECRET}", model_slug="openai/gpt-4o", model_id="gpt-4o"
     )
-    await product.add_credential(account, provider="azure", key=[deployment])
+    resource = {"resource_name": "canary", "api_key": f"azure-whole-{SECRET}"}
+    await product.add_credential(account, provider="azure", key=[deployment, resource])
+    for provider, key in KEPT_ONLY.items():
+        await product.add_credential(account, provider=provider, key=key)
     answers += [
-        await product.complete(account, f"{PROMPT} words=8", stream=stream)
+        await product.complete(account, f"{PROMPT} words=8", model=model, stream=stream)
+        for model in ("openai/gpt-4o", "openai/gpt-4o-mini")
         for stream in (False, True)
     ]
     return answers
@@ -86,6 +101,15 @@ async def bad_input(product: Product, account: Account) -> list[Answer]:
             key=account.management_key,
             body={"provider": "openai", "key": f"sk-{SECRET} with spaces"},
         ),
+        *[
+            await product.request(
+                "POST",
+                "/byok",
+                key=account.management_key,
+                body={"provider": provider, "key": {"type": SECRET, "apiKey": SECRET}},
+            )
+            for provider in ("azure", "amazon-bedrock", "google-vertex")
+        ],
         await product.request(
             "POST", "/chat/completions", key=f"sk-or-v1-{SECRET}", body={"messages": []}
         ),

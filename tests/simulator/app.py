@@ -15,7 +15,7 @@ from tests.simulator.azure_wire import AzureWire
 from tests.simulator.call_log import CallLog
 from tests.simulator.chat_request import ChatRequest
 from tests.simulator.control import Control
-from tests.simulator.errors import ErrorAnswer, RequestRefused
+from tests.simulator.errors import Cause, ErrorAnswer, RequestRefused
 from tests.simulator.openai_wire import OpenAIWire
 from tests.simulator.playback import Playback
 from tests.simulator.scripts import ScriptBook, Status
@@ -42,6 +42,7 @@ class Providers:
             web.get("/v1/models", self._openai_models),
             web.post("/openai" + deployment, self._azure_chat),
             web.post(deployment, self._azure_chat),
+            web.post("/models/chat/completions", self._foundry_chat),
             web.get("/healthz", self._healthz),
             web.route("*", "/{path:.*}", self._unknown),
         ]
@@ -71,27 +72,42 @@ class Providers:
             return await playback.play(self.scripts.take(credential), request, model)
 
     async def _azure_chat(self, http: web.Request) -> web.StreamResponse:
-        credential = _printable(http.headers.get("api-key"))
-        deployment = http.match_info["deployment"]
-        api_version = http.query.get("api-version")
         body = await http.read()
         request = _decoded(body)
+        if isinstance(request, ChatRequest):
+            request = azure_wire.in_version(request, http.query.get("api-version"))
+        return await self._azure(http, request, body, http.match_info["deployment"])
+
+    async def _foundry_chat(self, http: web.Request) -> web.StreamResponse:
+        """Answer for a whole Foundry resource: the deployment is the body's `model`."""
+        body = await http.read()
+        request = _decoded(body)
+        model = request.model if isinstance(request, ChatRequest) else None
+        if isinstance(request, ChatRequest):
+            request = azure_wire.with_extra_arguments(request, http.headers)
+        return await self._azure(http, request, body, model)
+
+    async def _azure(
+        self,
+        http: web.Request,
+        request: ChatRequest | RequestRefused,
+        body: bytes,
+        deployment: str | None,
+    ) -> web.StreamResponse:
+        credential = _printable(http.headers.get("api-key"))
         playback = self._begin(http, self.azure, credential, request, body, deployment)
         with _Leaving(playback):
-            if api_version is None or not azure_wire.is_api_version(api_version):
+            if not azure_wire.is_api_version(http.query.get("api-version")):
                 return playback.refuse(azure_wire.resource_not_found())
             if credential is None or not self.scripts.accepts(credential):
                 return playback.refuse(self.azure.refused_key(credential))
-            if deployment.startswith(_MISSING):
+            if deployment is not None and deployment.startswith(_MISSING):
                 return playback.refuse(azure_wire.unknown_deployment())
-            if isinstance(request, RequestRefused):
-                return playback.refuse(self.azure.refused_request(request))
             try:
-                chat_request.refuse_for_model(request, deployment)
-                azure_wire.refuse_for_version(request, api_version)
+                chosen, asked = _chosen(request, deployment)
             except RequestRefused as refusal:
                 return playback.refuse(self.azure.refused_request(refusal))
-            return await playback.play(self.scripts.take(credential), request, deployment)
+            return await playback.play(self.scripts.take(credential), asked, chosen)
 
     def _begin(
         self,
@@ -160,6 +176,18 @@ def _decoded(body: bytes) -> ChatRequest | RequestRefused:
         return chat_request.decode(body)
     except RequestRefused as refusal:
         return refusal
+
+
+def _chosen(request: ChatRequest | RequestRefused, model: str | None) -> tuple[str, ChatRequest]:
+    """The model and the request, when they go together; raises RequestRefused."""
+    if isinstance(request, RequestRefused):
+        raise request
+    if not model:
+        raise RequestRefused(
+            Cause.MISSING_PARAMETER, "No model specified in request.", param="model"
+        )
+    chat_request.refuse_for_model(request, model)
+    return model, request
 
 
 def _no_model() -> ErrorAnswer:

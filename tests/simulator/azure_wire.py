@@ -95,10 +95,26 @@ def is_api_version(value: str | None) -> bool:
     return value is not None and _API_VERSION.match(value) is not None
 
 
-def refuse_for_version(request: ChatRequest, api_version: str) -> None:
-    """Raise RequestRefused for what this version does not know yet."""
-    if request.stream_options is not None and api_version[:10] < STREAM_OPTIONS_SINCE:
-        raise unknown_argument("stream_options")
+def in_version(request: ChatRequest, api_version: str | None) -> ChatRequest | RequestRefused:
+    """The request, or what this version says to what it does not know yet."""
+    if request.stream_options is not None and (api_version or "")[:10] < STREAM_OPTIONS_SINCE:
+        return unknown_argument("stream_options")
+    return request
+
+
+def with_extra_arguments(
+    request: ChatRequest, headers: Mapping[str, str]
+) -> ChatRequest | RequestRefused:
+    """What Foundry's API makes of arguments beyond its own, as `extra-parameters` tells it."""
+    if request.stream_options is None:
+        return request
+    match headers.get("extra-parameters"):
+        case "pass-through":
+            return request
+        case "drop":
+            return msgspec.structs.replace(request, stream_options=None)
+        case _:
+            return unknown_argument("stream_options")
 
 
 def _filtered_prompt() -> ErrorAnswer:

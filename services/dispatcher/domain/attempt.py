@@ -12,7 +12,8 @@ class Endpoint:
     """One model at one provider with one price.
 
     `provider_model` is the provider's own name of the model (Azure: the deployment's `model_id`),
-    and `id` is `<provider>/<provider_model>`: `openai/gpt-4o`, `azure/my-deployment`. It is what
+    and `id` is `<provider>/<provider_model>`: `openai/gpt-4o`, `azure/my-deployment`. In a whole
+    Azure resource, which `resource` names, it is `azure/<resource>/<provider_model>`. It is what
     events, health and activity name an endpoint by, so it stays the same for as long as the endpoint
     does.
     """
@@ -24,6 +25,7 @@ class Endpoint:
     prices: Prices
     context_length_tokens: int
     output_tokens_max: int
+    resource: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

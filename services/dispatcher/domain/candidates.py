@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt, Endpoint
 from services.dispatcher.domain.request import ProviderPreferences
@@ -10,8 +9,6 @@ from shared.events.catalog import CatalogEndpoint, ModelListed
 from shared.events.credentials import CredentialChanged
 from shared.events.generations import Tier
 from shared.ids import ApiKeyHash, MemberId
-
-AZURE: Final = "azure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +53,28 @@ def _candidates(
     model: ModelListed, credential: CredentialChanged, tier: Tier
 ) -> Iterator[Candidate]:
     if credential.deployments is None:
-        for order, listed in enumerate(model.endpoints):
-            if listed.provider == credential.provider and not (
-                tier == "shared" and listed.byok_only
-            ):
-                yield _candidate(model, listed, order, credential, tier)
+        for order, listed in _listed_at(credential.provider, model, tier):
+            yield _candidate(model, listed, order, credential, tier)
         return
-    if not model.endpoints:
+    ids = [each.model_id for each in credential.deployments if each.model_slug == model.slug]
+    if ids and model.endpoints:
+        priced, place = _catalog_endpoint_for_deployments(model.endpoints, credential.provider)
+        for model_id in dict.fromkeys(ids):
+            yield _candidate(model, priced, place, credential, tier, model_id=model_id)
         return
-    priced, place = _catalog_endpoint_for_deployments(model.endpoints, credential.provider)
-    seen: set[str] = set()
-    for deployment in credential.deployments:
-        if deployment.model_slug == model.slug and deployment.model_id not in seen:
-            seen.add(deployment.model_id)
-            yield _candidate(model, priced, place, credential, tier, deployment.model_id)
+    for order, listed in _listed_at(credential.provider, model, tier):
+        for resource in credential.resources:
+            name = resource.resource_name
+            yield _candidate(model, listed, order, credential, tier, resource=name)
+
+
+def _listed_at(
+    provider: str, model: ModelListed, tier: Tier
+) -> Iterator[tuple[int, CatalogEndpoint]]:
+    """The model's endpoints at a provider with their places in the catalog."""
+    for order, listed in enumerate(model.endpoints):
+        if listed.provider == provider and not (tier == "shared" and listed.byok_only):
+            yield order, listed
 
 
 def _catalog_endpoint_for_deployments(
@@ -88,18 +93,22 @@ def _candidate(
     order: int,
     credential: CredentialChanged,
     tier: Tier,
+    *,
     model_id: str | None = None,
+    resource: str | None = None,
 ) -> Candidate:
     provider_model = listed.model if model_id is None else model_id
     known = listed.provider == credential.provider
+    place = provider_model if resource is None else f"{resource}/{provider_model}"
     endpoint = Endpoint(
-        id=f"{credential.provider}/{provider_model}",
+        id=f"{credential.provider}/{place}",
         provider=credential.provider,
         provider_name=listed.provider_name if known else credential.provider.title(),
         provider_model=provider_model,
         prices=listed.prices,
         context_length_tokens=listed.context_length_tokens,
         output_tokens_max=listed.output_tokens_max,
+        resource=resource,
     )
     return Candidate(
         Attempt(model=model.slug, endpoint=endpoint, credential=credential, tier=tier), order

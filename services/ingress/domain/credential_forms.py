@@ -13,6 +13,7 @@ import msgspec
 from services.ingress.domain import refusals
 from services.ingress.domain.json_input import read_json
 from services.ingress.domain.refusals import Refusal
+from shared.events.credential_secrets import PROVIDERS_WITH_A_FORMAT
 from shared.events.credentials import CredentialDescription, Section
 from shared.ids import ApiKeyHash, MemberId
 from shared.secret import Secret
@@ -123,8 +124,9 @@ def pasted_key(value: Any) -> Secret | Refusal:
     return Secret(text)
 
 
-def check_provider(slug: str, known: frozenset[str]) -> Refusal | None:
-    """None when the catalog has a model at that provider."""
+def check_provider(slug: str, in_catalog: frozenset[str]) -> Refusal | None:
+    """None when the catalog has a model at that provider, or it may get one: its keys have a format."""
+    known = in_catalog | PROVIDERS_WITH_A_FORMAT
     if slug in known:
         return None
     return refusals.invalid(f"expected one of {', '.join(sorted(known))}", field="provider")

@@ -10,6 +10,7 @@ from shared.events.credentials import (
     CredentialDescription,
     CredentialRemoved,
     Deployment,
+    Resource,
 )
 from shared.ids import AccountId, CredentialId
 
@@ -24,6 +25,7 @@ class KeptSecret:
     ciphertext: str
     label: str
     deployments: tuple[Deployment, ...] | None
+    resources: tuple[Resource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ def state_of(credential: Credential | RemovedCredential) -> CredentialChanged | 
         order=policy.order,
         filters=policy.filters,
         deployments=None if secret.deployments is None else list(secret.deployments),
+        resources=secret.resources,
         secret_revision=credential.secret_revision,
         ciphertext=secret.ciphertext,
         created_at=credential.created_at,

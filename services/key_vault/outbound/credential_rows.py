@@ -1,13 +1,19 @@
 """How credentials and outcomes stand in PostgreSQL's rows."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from services.key_vault.domain.commands import CarriedOut, Outcome
 from services.key_vault.domain.credential import Credential, KeptSecret, RemovedCredential
 from services.key_vault.domain.policy import Policy
-from shared.events.credentials import CredentialForgotten, CredentialKept, Deployment, Filters
+from shared.events.credentials import (
+    CredentialForgotten,
+    CredentialKept,
+    Deployment,
+    Filters,
+    Resource,
+)
 from shared.events.envelope import Refused
 
 CREDENTIAL_COLUMNS: Final = (
@@ -21,10 +27,12 @@ _OUTCOMES: Final[dict[str, type[Outcome]]] = {
 }
 _OUTCOME_NAMES: Final = {kind: name for name, kind in _OUTCOMES.items()}
 
+Element = TypeVar("Element", Deployment, Resource)
+
 
 def credential_of(row: Any) -> Credential:
     """The credential in a row that is not deleted."""
-    deployments = row["deployments"]
+    elements = row["deployments"]
     return Credential(
         account_id=row["account_id"],
         credential_id=row["credential_id"],
@@ -40,11 +48,8 @@ def credential_of(row: Any) -> Credential:
         secret=KeptSecret(
             ciphertext=row["ciphertext"],
             label=row["label"],
-            deployments=(
-                None
-                if deployments is None
-                else msgspec.convert(deployments, tuple[Deployment, ...])
-            ),
+            deployments=None if elements is None else _with("model_slug", elements, Deployment),
+            resources=_with("resource_name", elements or [], Resource),
         ),
         secret_revision=row["secret_revision"],
         version=row["version"],
@@ -66,12 +71,17 @@ def values_of(credential: Credential) -> tuple[Any, ...]:
         policy.always_use,
         policy.order,
         policy.filters,
-        secret.deployments,
+        None if secret.deployments is None else [*secret.deployments, *secret.resources],
         secret.ciphertext,
         credential.secret_revision,
         credential.version,
         credential.created_at,
     )
+
+
+def _with(field: str, elements: Any, kind: type[Element]) -> tuple[Element, ...]:
+    """Those with this field: deployments and resources stand side by side in one column."""
+    return tuple(msgspec.convert(each, kind) for each in elements if field in each)
 
 
 def credential_or_removal_of(row: Any) -> Credential | RemovedCredential:

@@ -1,7 +1,8 @@
 """From the sealed text that a person pasted to the ciphertext that is kept."""
 
 from services.key_vault.domain.credential import KeptSecret
-from services.key_vault.domain.formats.parsed_secret import KEY
+from services.key_vault.domain.formats.named_models import unknown_model
+from services.key_vault.domain.formats.parsed_secret import KEY, Conditions
 from services.key_vault.domain.formats.registry import format_of
 from services.key_vault.domain.refusals import invalid
 from services.key_vault.ports import Ports
@@ -31,10 +32,19 @@ async def take_in_secret(
     )
     if pasted is None:
         return invalid(KEY, "The key could not be read; send it again as text.")
-    parsed = parse(pasted, ports.egress_allowed)
+    parsed = parse(pasted, Conditions(egress_allowed=ports.egress_allowed, now=ports.clock.now()))
     if isinstance(parsed, Refused):
         return parsed
+    if parsed.named_models:
+        refused = unknown_model(parsed.named_models, ports.catalog.slugs())
+        if refused is not None:
+            return refused
     ciphertext = await ports.encryption.encrypt(
         encode_secret(parsed.secret), context=credential_context(account_id, credential_id)
     )
-    return KeptSecret(ciphertext=ciphertext, label=parsed.label, deployments=parsed.deployments)
+    return KeptSecret(
+        ciphertext=ciphertext,
+        label=parsed.label,
+        deployments=parsed.deployments,
+        resources=parsed.resources,
+    )

@@ -7,7 +7,13 @@ import msgspec
 
 from services.dispatcher.domain.attempt import Attempt, Endpoint
 from services.dispatcher.domain.request import ChatRequest, read_request
-from shared.events.credential_secrets import AzureDeploymentSecret, AzureSecret, StringSecret
+from shared.events.credential_secrets import (
+    AzureDeploymentSecret,
+    AzureResourceSecret,
+    AzureResourceType,
+    AzureSecret,
+    StringSecret,
+)
 from shared.events.credentials import CredentialChanged, Filters
 from shared.events.generations import Tier
 from shared.events.usage import Prices
@@ -39,6 +45,7 @@ def attempt(
     *,
     model: str = "openai/gpt-4o",
     provider_model: str | None = None,
+    resource: str | None = None,
     tier: Tier = "prioritized",
 ) -> Attempt:
     return Attempt(
@@ -51,6 +58,7 @@ def attempt(
             prices=Prices(prompt=1, completion=1),
             context_length_tokens=128_000,
             output_tokens_max=16_384,
+            resource=resource,
         ),
         credential=credential(provider),
         tier=tier,
@@ -83,3 +91,13 @@ def azure_secret(
         model_slug=model, endpoint_url=url, api_key=key, model_id=model_id
     )
     return AzureSecret(deployments=[deployment])
+
+
+def azure_resource_secret(
+    resource_type: AzureResourceType = "openai",
+    key: str = "azure-test-key-0001",
+    *,
+    name: str = "res",
+) -> AzureSecret:
+    resource = AzureResourceSecret(resource_name=name, resource_type=resource_type, api_key=key)
+    return AzureSecret(deployments=[], resources=[resource])

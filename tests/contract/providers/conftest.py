@@ -12,12 +12,22 @@ from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.outbound.providers.registry import open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
-from tests.contract.providers.builders import attempt, azure_secret, request, string_secret
+from shared.events.credential_secrets import AzureResourceType
+from tests.contract.providers.builders import (
+    attempt,
+    azure_resource_secret,
+    azure_secret,
+    request,
+    string_secret,
+)
 from tests.contract.providers.handwritten import Handwritten, running_handwritten
 from tests.simulator.app import Simulator, running_simulator
 from tests.simulator.call_log import CallLog
 
 AZURE_PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-08-01-preview"
+
+
+_RESOURCE_TYPES: dict[str, AzureResourceType] = {"openai": "openai", "ai_foundry": "ai_foundry"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +37,16 @@ class Wire:
     provider: Provider
     slug: str
     url: str
+    resource_type: AzureResourceType | None = None
 
     def attempt(self, **parts: Any) -> Attempt:
+        if self.resource_type is not None:
+            parts["resource"] = "res"
         return attempt(self.slug, **parts)
 
     def secret(self, marker: str = "ok") -> ProviderSecret:
+        if self.resource_type is not None:
+            return azure_resource_secret(self.resource_type, f"azure-0123-{marker}-9876")
         if self.slug == "azure":
             return azure_secret(self.url + AZURE_PATH, f"azure-0123-{marker}-9876")
         return string_secret(f"sk-test-{marker}-key")
@@ -70,6 +85,7 @@ async def providers(
     """`deepseek` and its like answer from the handwritten server."""
     async with open_providers(
         endpoints={
+            "azure": simulator.url,
             "openai": simulator.url + "/v1",
             "mistral": simulator.url + "/v1",
             "deepseek": handwritten.url,
@@ -80,9 +96,14 @@ async def providers(
         yield opened
 
 
-@pytest.fixture(params=["openai", "mistral", "azure"])
+@pytest.fixture(params=["openai", "mistral", "azure", "azure:openai", "azure:ai_foundry"])
 def wire(
     request: pytest.FixtureRequest, simulator: Simulator, providers: Mapping[str, Provider]
 ) -> Wire:
-    slug = str(request.param)
-    return Wire(provider=providers[slug], slug=slug, url=simulator.url)
+    slug, _, resource_type = str(request.param).partition(":")
+    return Wire(
+        provider=providers[slug],
+        slug=slug,
+        url=simulator.url,
+        resource_type=_RESOURCE_TYPES.get(resource_type),
+    )

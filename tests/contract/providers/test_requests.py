@@ -8,9 +8,10 @@ import pytest
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
 from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
-from services.dispatcher.outbound.providers.registry import AZURE, ROWS, open_providers
+from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
+from shared.events.credential_secrets import AZURE
 from shared.events.replies import ReplyDelta
 from shared.events.usage import Usage
 from tests.contract.providers.builders import attempt, azure_secret, request, string_secret

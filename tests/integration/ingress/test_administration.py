@@ -91,7 +91,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no key": ({"provider": "openai"}, "key: is required"),
     "empty key": ({"provider": "openai", "key": " "}, "key: must not be empty"),
     "number": ({"provider": "openai", "key": 5}, "key: expected string, object or array"),
-    "provider": ({"provider": "nobody", "key": "k"}, "provider: expected one of azure, openai"),
+    "provider": (
+        {"provider": "nobody", "key": "k"},
+        "provider: expected one of amazon-bedrock, azure, google-vertex, openai",
+    ),
     "unknown field": ({"provider": "openai", "key": "k", "colour": 1}, "colour: there is no such"),
     "model": (
         {"provider": "openai", "key": "k", "allowed_models": ["openai/gpt-4q"]},

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.places import REPOSITORY
 from tests.conftest import Infrastructure
+from tests.integration.key_vault.catalog import publish_models
 from tests.integration.key_vault.client import Client, open_client
 
 _START_SECONDS = 30.0
@@ -70,6 +71,7 @@ class KeyVaultProcess:
 
 @pytest.fixture(scope="module")
 def key_vault(infrastructure: Infrastructure) -> Iterator[KeyVaultProcess]:
+    publish_models(infrastructure)
     process = KeyVaultProcess(infrastructure)
     process.start()
     try:

@@ -7,7 +7,15 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from shared.events.credential_secrets import AzureSecret, StringSecret, decode_secret
+from shared.events.credential_secrets import (
+    AwsSecret,
+    AzureSecret,
+    BedrockApiKeySecret,
+    CredentialSecret,
+    StringSecret,
+    VertexSecret,
+    decode_secret,
+)
 from shared.events.credentials import (
     CredentialForgotten,
     CredentialKept,
@@ -16,6 +24,7 @@ from shared.events.credentials import (
     Filters,
     GetCredential,
     ListCredentials,
+    Resource,
     credential_context,
 )
 from shared.events.envelope import Refused
@@ -25,6 +34,7 @@ from tests.integration.key_vault.client import Client, account_id
 from tests.integration.key_vault.conftest import KeyVaultProcess
 from tests.integration.key_vault.dispatcher import opened_by_dispatcher
 from tests.support.canary import Search
+from tests.support.pasted_keys import AWS, LONG_TERM_KEY, service_account
 from tests.support.wait_until import wait_until
 
 AZURE = [
@@ -81,6 +91,60 @@ async def test_an_azure_array_names_its_deployments_outside_the_ciphertext(
     assert msgspec.to_builtins(secret.deployments) == AZURE
 
 
+async def test_a_whole_azure_resource_is_named_outside_the_ciphertext_and_survives_a_change(
+    client: Client, infrastructure: Infrastructure
+) -> None:
+    resource = {"resource_name": "our-foundry", "resource_type": "ai_foundry", "api_key": "f" * 32}
+    credential = await client.add("azure", json.dumps([AZURE[0], resource]))
+
+    await client.change(credential, name="renamed")
+
+    state = await client.state_at(credential, 2)
+    assert state.label == "azure-...AAAA (+1)"
+    assert state.deployments == [
+        Deployment(model_slug="mistralai/mistral-large", model_id="mistral-large")
+    ]
+    assert state.resources == (Resource(resource_name="our-foundry"),)
+    secret = await opened(client, infrastructure, credential)
+    assert isinstance(secret, AzureSecret)
+    assert msgspec.to_builtins(secret.resources) == [resource]
+
+
+@pytest.mark.parametrize(
+    ("provider", "pasted", "label", "kind"),
+    [
+        ("amazon-bedrock", LONG_TERM_KEY, f"ABSK...{LONG_TERM_KEY[-4:]}", BedrockApiKeySecret),
+        ("amazon-bedrock", AWS, "AKIA...MPLE", AwsSecret),
+        ("google-vertex", service_account(), "openroute@my-project-123 ...ab12", VertexSecret),
+    ],
+)
+async def test_keys_of_providers_that_nobody_calls_yet_are_kept_all_the_same(
+    client: Client,
+    infrastructure: Infrastructure,
+    provider: str,
+    pasted: str | dict[str, str],
+    label: str,
+    kind: type,
+) -> None:
+    text = pasted if isinstance(pasted, str) else json.dumps(pasted)
+
+    credential = await client.add(provider, text)
+
+    state = await client.state_at(credential, 1)
+    assert (state.provider, state.label, state.deployments) == (provider, label, None)
+    assert type(await opened(client, infrastructure, credential)) is kind
+
+
+async def opened(
+    client: Client, infrastructure: Infrastructure, credential: CredentialId
+) -> CredentialSecret:
+    state = client.state(credential)
+    assert state is not None
+    context = credential_context(client.account, credential)
+    document = await opened_by_dispatcher(infrastructure, state.ciphertext, context)
+    return decode_secret(document)
+
+
 async def test_a_pasted_secret_is_found_nowhere(
     client: Client, infrastructure: Infrastructure, key_vault: KeyVaultProcess
 ) -> None:
@@ -93,6 +157,13 @@ async def test_a_pasted_secret_is_found_nowhere(
         f"{{{canary}",
     ):
         await client.ask(await client.to_add("openai", wrong), Refused)
+    for provider in ("amazon-bedrock", "google-vertex"):
+        for refused in (canary, f'{{"type": "{canary}"', json.dumps({"apiKey": canary})):
+            await client.ask(await client.to_add(provider, refused), Refused)
+    broken = service_account() | {"private_key": f"-----BEGIN PRIVATE KEY-----\n{canary}\n"}
+    await client.ask(await client.to_add("google-vertex", json.dumps(broken)), Refused)
+    await client.add("amazon-bedrock", f"ABSK{canary}{canary}")
+    await client.add("azure", json.dumps({"resource_name": "r", "api_key": canary}))
     for refused in (
         json.dumps(deployment | {"endpoint_url": f"https://example.com/{canary}"}),
         json.dumps(deployment | {canary: "x"}),
@@ -280,7 +351,12 @@ async def test_bad_input_is_refused_with_its_place_and_nothing_is_kept(client: C
         (await client.to_add("openai", ""), "key"),
         (await client.to_add("openai", "sk-1", name="a\0b"), "name"),
         (await client.to_add("OpenAI", "sk-1"), "provider"),
-        (await client.to_add("google-vertex", "{}"), "provider"),
+        (await client.to_add("google-vertex", "{}"), "key.type"),
+        (await client.to_add("amazon-bedrock", "{}"), "key.accessKeyId"),
+        (
+            await client.to_add("azure", json.dumps(AZURE[0] | {"model_slug": "openai/gpt-9"})),
+            "key.model_slug",
+        ),
         (await client.to_add("openai", "sk-1", filters=Filters(models=[])), "filters.models"),
     ):
         refused = await client.ask(command, Refused)

@@ -11,7 +11,13 @@ from services.dispatcher.domain.request import ChatRequest, read_request
 from shared.events.billing import AccountBalance
 from shared.events.catalog import Capabilities, CatalogEndpoint, ModelListed
 from shared.events.completions import CompletionRequested
-from shared.events.credentials import CredentialChanged, Deployment, Filters, Section
+from shared.events.credentials import (
+    CredentialChanged,
+    Deployment,
+    Filters,
+    Resource,
+    Section,
+)
 from shared.events.generations import Tier
 from shared.events.replies import Choice, FinishReason, Message, ReplyDelta
 from shared.events.usage import Prices, Usage
@@ -81,6 +87,7 @@ def credential(
     order: int = 0,
     filters: Filters | None = None,
     deployments: list[Deployment] | None = None,
+    resources: tuple[str, ...] = (),
     created_at: datetime = NOW,
     secret_revision: int = 1,
     version: int = 1,
@@ -97,6 +104,7 @@ def credential(
         order=order,
         filters=filters or Filters(),
         deployments=deployments,
+        resources=tuple(Resource(resource_name=each) for each in resources),
         secret_revision=secret_revision,
         ciphertext="vault:v1:made-up",
         created_at=created_at,

@@ -1,5 +1,7 @@
 from datetime import timedelta
 
+import pytest
+
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import Caller
 from services.dispatcher.domain.client_error import of_empty_plan
@@ -203,6 +205,70 @@ def test_an_azure_deployment_serves_a_model_that_the_catalog_has_not_at_azure() 
         "openai/gpt-4o",
         "azure/mine",
         "openai/gpt-4o",
+    ]
+
+
+def test_a_whole_azure_resource_serves_every_model_that_the_catalog_has_at_azure() -> None:
+    catalog = CATALOG | {"a/b": model("a/b", catalog_endpoint("openai"))}
+    own = credential("own", provider="azure", deployments=[], resources=("first", "second"))
+
+    found = planned(own, catalog=catalog, shared=(), models=[MINI, "a/b"])
+
+    assert [(each.model, each.endpoint.id, each.endpoint.resource) for each in found.attempts] == [
+        (MODEL, "azure/first/gpt-4o", "first"),
+        (MODEL, "azure/second/gpt-4o", "second"),
+        (MINI, "azure/first/gpt-4o", "first"),
+        (MINI, "azure/second/gpt-4o", "second"),
+    ]
+    assert found.attempts[0].endpoint.provider_model == "gpt-4o"
+    assert found.attempts[0].endpoint.prices == catalog_endpoint("azure").prices
+
+
+def test_a_deployment_wins_over_a_resource_for_its_model() -> None:
+    deployments = [Deployment(model_slug=MODEL, model_id="mine")]
+    own = credential("own", provider="azure", deployments=deployments, resources=("whole",))
+
+    found = planned(own, shared=(), models=[MINI])
+
+    assert [(each.model, each.endpoint.id) for each in found.attempts] == [
+        (MODEL, "azure/mine"),
+        (MINI, "azure/whole/gpt-4o"),
+    ]
+
+
+def test_a_whole_resource_of_the_platform_is_shared_only_where_the_catalog_says() -> None:
+    whole = credential("p", provider="azure", deployments=[], resources=("whole",))
+    catalog = {
+        MODEL: model(MODEL, catalog_endpoint("azure", byok_only=True)),
+        MINI: model(MINI, catalog_endpoint("azure")),
+    }
+
+    found = planned(catalog=catalog, shared=(whole,), models=[MINI])
+
+    assert [(each.model, each.tier) for each in found.attempts] == [(MINI, "shared")]
+
+
+def test_always_use_of_a_whole_resource_counts_for_the_models_that_it_serves() -> None:
+    own = credential("own", provider="azure", deployments=[], resources=("whole",), always_use=True)
+    elsewhere = CATALOG | {MINI: model(MINI, catalog_endpoint("openai"))}
+
+    found = planned(own, catalog=elsewhere, models=[MINI])
+
+    assert [(each.model, each.tier) for each in found.attempts] == [
+        (MODEL, "prioritized"),
+        (MINI, "shared"),
+    ]
+
+
+@pytest.mark.parametrize("provider", ["amazon-bedrock", "google-vertex"])
+def test_a_key_of_a_provider_without_an_adapter_is_left_out_and_says_so(provider: str) -> None:
+    catalog = {MODEL: model(MODEL, catalog_endpoint(provider), catalog_endpoint("openai"))}
+
+    found = planned(credential("own", provider=provider), catalog=catalog, shared=PLATFORM[:1])
+
+    assert steps(found) == [("shared", "platform-openai")]
+    assert [(each.attempt.credential.credential_id, each.why) for each in found.left_out] == [
+        ("own", WhyLeftOut.NO_ADAPTER)
     ]
 
 

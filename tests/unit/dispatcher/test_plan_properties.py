@@ -36,10 +36,12 @@ _filters = st.builds(
 _deployments = st.sampled_from(
     [
         None,
+        [],
         [Deployment(model_slug=MODEL, model_id="d1")],
         [Deployment(model_slug=MINI, model_id="d2")],
     ]
 )
+_resources = st.sampled_from([(), ("r1",), ("r1", "r2")])
 _credential = st.builds(
     credential,
     st.integers(0, 9).map(lambda number: f"c{number}"),
@@ -50,6 +52,7 @@ _credential = st.builds(
     order=st.integers(0, 3),
     filters=_filters,
     deployments=_deployments,
+    resources=_resources,
 )
 _own = st.lists(_credential, max_size=8, unique_by=lambda each: each.credential_id)
 _shared = st.lists(st.sampled_from(_PROVIDERS).map(platform), max_size=3, unique_by=id)
@@ -120,6 +123,7 @@ def test_the_plans_promises_hold(
         assert is_admitted(used, attempt.model, _CALLER)
         assert used.credential_id not in sick
         assert used.provider == attempt.endpoint.provider
+        assert _is_named(attempt)
         if "only" in preferences:
             assert attempt.endpoint.provider in preferences["only"]  # type: ignore[operator]
         if not attempt.is_byok:
@@ -133,10 +137,23 @@ def test_the_plans_promises_hold(
     ]
 
 
+def _is_named(attempt: Attempt) -> bool:
+    """Whether the credential names where the attempt goes: its deployment, or else its resource."""
+    used = attempt.credential
+    if used.deployments is None:
+        return attempt.endpoint.resource is None
+    for_model = [each.model_id for each in used.deployments if each.model_slug == attempt.model]
+    if for_model:
+        return attempt.endpoint.resource is None and attempt.endpoint.provider_model in for_model
+    return attempt.endpoint.resource in [each.resource_name for each in used.resources]
+
+
 def _insists(own: CredentialChanged, slug: str) -> bool:
     """Whether always_use of this credential counts for a model, told from scratch."""
     if not (own.always_use and is_admitted(own, slug, _CALLER)):
         return False
-    if own.deployments is not None:
+    if own.deployments is not None and not own.resources:
         return any(each.model_slug == slug for each in own.deployments)
+    if any(each.model_slug == slug for each in own.deployments or ()):
+        return True
     return any(each.provider == own.provider for each in _models[slug].endpoints)

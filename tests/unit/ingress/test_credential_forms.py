@@ -9,6 +9,7 @@ from services.ingress.domain import credential_forms
 from services.ingress.domain.credential_forms import (
     CredentialChangeForm,
     CredentialForm,
+    check_provider,
     pasted_key,
     read_credential,
     read_credential_change,
@@ -25,6 +26,20 @@ def test_a_key_may_be_a_string_or_the_configuration_itself() -> None:
         pasted = pasted_key(value)
         assert isinstance(pasted, Secret)
         assert pasted.reveal() == kept
+
+
+@pytest.mark.parametrize("slug", ["openai", "azure", "amazon-bedrock", "google-vertex"])
+def test_a_provider_of_the_catalog_or_with_a_format_of_its_own_is_taken(slug: str) -> None:
+    assert check_provider(slug, frozenset({"openai"})) is None
+
+
+@pytest.mark.parametrize("slug", ["", "nobody", "OpenAI", "google-vertex/eu"])
+def test_any_other_provider_is_refused_with_those_that_there_are(slug: str) -> None:
+    refusal = check_provider(slug, frozenset({"openai"}))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == (
+        "provider: expected one of amazon-bedrock, azure, google-vertex, openai"
+    )
 
 
 @pytest.mark.parametrize("value", ["", "  ", {}, [], None, 5, True, "x" * 70_000])

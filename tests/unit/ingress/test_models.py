@@ -1,4 +1,4 @@
-from services.ingress.domain.models import check_models, nearest
+from services.ingress.domain.models import check_models
 
 KNOWN = frozenset({"openai/gpt-4o", "openai/gpt-4o-mini", "mistralai/mistral-large"})
 
@@ -11,10 +11,6 @@ def test_an_unknown_model_is_refused_with_the_nearest_ones() -> None:
     refusal = check_models(["openai/gpt-4o", "mistral/mistral-large"], KNOWN)
     assert refusal is not None
     assert "did you mean mistralai/mistral-large" in refusal.message
-
-
-def test_a_name_without_its_author_is_understood() -> None:
-    assert nearest("gpt-4o", KNOWN)[0] == "openai/gpt-4o"
 
 
 def test_nothing_near_points_to_the_list() -> None:

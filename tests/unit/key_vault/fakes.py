@@ -149,12 +149,25 @@ class FakePublisher:
 
 
 @dataclass
+class FakeCatalog:
+    """The port Catalog; None stands for one that is not read."""
+
+    models: frozenset[str] | None = frozenset({"openai/gpt-4o", "mistralai/mistral-large"})
+
+    def slugs(self) -> frozenset[str]:
+        if self.models is None:
+            raise Unavailable("catalog")
+        return self.models
+
+
+@dataclass
 class World:
     """All of it, and the ports made of it."""
 
     encryption: FakeEncryption = field(default_factory=FakeEncryption)
     credentials: InMemoryCredentials = field(default_factory=InMemoryCredentials)
     publisher: FakePublisher = field(default_factory=FakePublisher)
+    catalog: FakeCatalog = field(default_factory=FakeCatalog)
 
     @property
     def ports(self) -> Ports:
@@ -162,6 +175,7 @@ class World:
             encryption=self.encryption,
             credentials=self.credentials,
             publish_state=self.publisher,
+            catalog=self.catalog,
             egress_allowed=frozenset(),
             clock=SteppingClock(),
         )

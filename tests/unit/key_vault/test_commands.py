@@ -1,11 +1,13 @@
 """Commands and their outcomes, with the servers stood in for."""
 
+import json
+from base64 import b64encode
 from typing import Any
 
 import msgspec
 import pytest
 
-from services.key_vault.domain.credential import CREDENTIALS_MAX
+from services.key_vault.domain.credential import CREDENTIALS_MAX, state_of
 from services.key_vault.use_cases.add_credential import add_credential
 from services.key_vault.use_cases.change_credential import change_credential
 from services.key_vault.use_cases.delete_credential import delete_credential
@@ -15,14 +17,17 @@ from shared.events.credential_secrets import StringSecret, decode_secret
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
+    CredentialChanged,
     CredentialDescription,
     CredentialForgotten,
     CredentialKept,
     CredentialsListed,
     DeleteCredential,
+    Deployment,
     Filters,
     GetCredential,
     ListCredentials,
+    Resource,
     intake_context,
 )
 from shared.events.envelope import Refused
@@ -355,3 +360,73 @@ async def test_pages_are_bounded(world: World) -> None:
         "limit",
         "offset",
     ]
+
+
+AZURE_DEPLOYMENT = {
+    "model_slug": "openai/gpt-4o",
+    "endpoint_url": "https://r.openai.azure.com/chat/completions?api-version=2024-10-21",
+    "api_key": KEY,
+    "model_id": "gpt-4o",
+}
+AZURE_RESOURCE = {"resource_name": "r", "api_key": KEY}
+
+
+def azure(credential: str) -> AddCredential:
+    return to_add(credential, provider="azure")
+
+
+def with_key(command: AddCredential, key: str) -> AddCredential:
+    credential, command_id = command.credential_id, command.command_id
+    return msgspec.structs.replace(command, sealed_key=sealed(key, credential, command_id))
+
+
+async def test_deployments_and_resources_are_kept_side_by_side(world: World) -> None:
+    command = with_key(azure("c1"), json.dumps([AZURE_DEPLOYMENT, AZURE_RESOURCE]))
+
+    assert isinstance(await add_credential(world.ports, command), CredentialKept)
+
+    state = state_of(stored(world, "c1"))
+    assert isinstance(state, CredentialChanged)
+    assert state.deployments == [Deployment(model_slug="openai/gpt-4o", model_id="gpt-4o")]
+    assert state.resources == (Resource(resource_name="r"),)
+
+
+async def test_a_deployment_of_an_unknown_model_is_refused_with_the_nearest(world: World) -> None:
+    unknown = AZURE_DEPLOYMENT | {"model_slug": "openai/gpt-4"}
+    command = with_key(azure("c1"), json.dumps([AZURE_RESOURCE, unknown]))
+
+    refused = await add_credential(world.ports, command)
+
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.field) == ("invalid", "key[1].model_slug")
+    assert "did you mean openai/gpt-4o?" in refused.message
+    assert world.encryption.encrypted == []
+
+
+async def test_without_the_catalog_only_what_names_a_model_must_wait(world: World) -> None:
+    world.catalog.models = None
+    named = with_key(azure("c1"), json.dumps(AZURE_DEPLOYMENT))
+
+    with pytest.raises(Unavailable, match="catalog"):
+        await add_credential(world.ports, named)
+
+    assert stored(world, "c1") is None
+    assert world.credentials.commands == {}
+    whole = with_key(azure("c2"), json.dumps(AZURE_RESOURCE))
+    assert isinstance(await add_credential(world.ports, whole), CredentialKept)
+    wrong = with_key(azure("c3"), json.dumps(AZURE_DEPLOYMENT | {"api_key": ""}))
+    assert isinstance(await add_credential(world.ports, wrong), Refused)
+    await added(world, "c4")
+
+
+async def test_a_short_term_key_is_held_against_the_time_of_the_command(world: World) -> None:
+    query = (
+        "X-Amz-Credential=ASIAIOSFODNN7EXAMPLE/20251231/eu-west-1/bedrock/aws4_request"
+        "&X-Amz-Date=20251231T120000Z&X-Amz-Expires={}&X-Amz-Signature=0"
+    )
+    for credential, seconds, kept in (("c1", 43_200, False), ("c2", 50_000, True)):
+        text = f"bedrock.amazonaws.com/?{query.format(seconds)}"
+        key = "bedrock-api-key-" + b64encode(text.encode()).decode()
+        command = with_key(to_add(credential, provider="amazon-bedrock"), key)
+        answer = await add_credential(world.ports, command)
+        assert isinstance(answer, CredentialKept) is kept, answer

@@ -1,13 +1,14 @@
-"""Azure: deployments that an account brought, each with an address and key of its own.
+"""Azure: deployments that an account brought, each with an address and key, and whole resources.
 
 Protocol: learn.microsoft.com/azure/ai-foundry/openai/reference. It is OpenAI's, but for the `api-key`
 header, error codes that are words or numbers as text (`failures.py` reads both), a first chunk
 without choices that holds the prompt's filter results, and choices without `delta` where filter
-results come late (`openai_response.py`).
+results come late (`openai_response.py`). Where a resource is called is in `azure_resources.py`.
 """
 
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -15,12 +16,16 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.providers.azure_resources import (
+    extra_arguments_header,
+    resource_url,
+)
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import AZURE_OTHERS, OPENAI, Quirks
 from services.dispatcher.ports import ProviderSecret
-from shared.events.credential_secrets import AzureDeploymentSecret, AzureSecret
+from shared.events.credential_secrets import AzureSecret
 
 STREAM_OPTIONS_SINCE: Final = "2024-08-01"
 """The first dated api-version that takes `stream_options`."""
@@ -32,48 +37,78 @@ _DATED_VERSION = re.compile(r"[?&]api-version=(\d{4}-\d{2}-\d{2})")
 _URLS_REMEMBERED_MAX: Final = 4096
 
 
-class Azure:
-    """Calls the deployment that the credential holds for the attempt's model."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a call goes, and with which key."""
 
-    def __init__(self, client: CompletionsClient) -> None:
-        """Addresses come from the credentials; the client's egress checks them."""
+    url: str
+    api_key: str = field(repr=False)
+    extra_headers: tuple[tuple[str, str], ...] = ()
+    takes_stream_options: bool
+
+
+class Azure:
+    """Calls the deployment or resource that the credential holds for the attempt's model."""
+
+    def __init__(self, client: CompletionsClient, *, resources_url: str | None = None) -> None:
+        """Addresses come from the credentials; the client's egress checks them.
+
+        `resources_url` is called instead of the hosts that resources are named after.
+        """
         self._client = client
+        self._resources_url = resources_url
 
     async def complete(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
     ) -> WholeReply | ProviderFailure:
         """Call without streaming."""
-        return await self._client.complete(_call(attempt, secret, request, streamed=False))
+        return await self._client.complete(self._call(attempt, secret, request, streamed=False))
 
     def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
     ) -> AsyncGenerator[StreamPiece, None]:
         """Call and yield pieces as they come."""
-        return self._client.stream(_call(attempt, secret, request, streamed=True))
+        return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
+    def _call(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
+    ) -> Call | ProviderFailure:
+        if not isinstance(secret, AzureSecret):
+            return WRONG_SECRET
+        quirks = _quirks(attempt.model)
+        place = self._resource(attempt, secret, quirks) or _deployment(attempt, secret)
+        if place is None:
+            return _NO_DEPLOYMENT
+        key = place.api_key.strip()
+        if not fits_a_header(key):
+            return WRONG_SECRET
+        body = request_body(
+            attempt, request, quirks, streamed=streamed, usage_asked=place.takes_stream_options
+        )
+        return Call(
+            url=place.url,
+            headers={
+                "api-key": key,
+                "Content-Type": "application/json",
+                **dict(place.extra_headers),
+            },
+            body=body,
+            secret=key,
+            quirks=quirks,
+        )
 
-def _call(
-    attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
-) -> Call | ProviderFailure:
-    if not isinstance(secret, AzureSecret):
-        return WRONG_SECRET
-    deployment = _deployment(attempt, secret)
-    if deployment is None:
-        return _NO_DEPLOYMENT
-    key = deployment.api_key.strip()
-    if not fits_a_header(key):
-        return WRONG_SECRET
-    quirks = _quirks(attempt.model)
-    url = deployment.endpoint_url.strip()
-    return Call(
-        url=url,
-        headers={"api-key": key, "Content-Type": "application/json"},
-        body=request_body(
-            attempt, request, quirks, streamed=streamed, usage_asked=takes_stream_options(url)
-        ),
-        secret=key,
-        quirks=quirks,
-    )
+    def _resource(self, attempt: Attempt, secret: AzureSecret, quirks: Quirks) -> _Place | None:
+        for resource in secret.resources:
+            if resource.resource_name == attempt.endpoint.resource:
+                return _Place(
+                    url=resource_url(
+                        resource, attempt.endpoint.provider_model, base_url=self._resources_url
+                    ),
+                    api_key=resource.api_key,
+                    extra_headers=extra_arguments_header(resource, is_openai=quirks is OPENAI),
+                    takes_stream_options=True,
+                )
+        return None
 
 
 @lru_cache(maxsize=_URLS_REMEMBERED_MAX)
@@ -86,13 +121,20 @@ def takes_stream_options(endpoint_url: str) -> bool:
     return found is None or found[1] >= STREAM_OPTIONS_SINCE
 
 
-def _deployment(attempt: Attempt, secret: AzureSecret) -> AzureDeploymentSecret | None:
+def _deployment(attempt: Attempt, secret: AzureSecret) -> _Place | None:
+    if attempt.endpoint.resource is not None:
+        return None
     for deployment in secret.deployments:
         if (
             deployment.model_slug == attempt.model
             and deployment.model_id == attempt.endpoint.provider_model
         ):
-            return deployment
+            url = deployment.endpoint_url.strip()
+            return _Place(
+                url=url,
+                api_key=deployment.api_key,
+                takes_stream_options=takes_stream_options(url),
+            )
     return None
 
 

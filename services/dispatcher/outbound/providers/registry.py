@@ -19,8 +19,7 @@ from services.dispatcher.outbound.providers.completions_client import Completion
 from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
 from services.dispatcher.ports import Provider
 from shared.clock import Clock
-
-AZURE: Final = "azure"
+from shared.events.credential_secrets import AZURE
 
 ROWS: Final = (
     ProviderRow(
@@ -74,28 +73,33 @@ ROWS: Final = (
 )
 
 
+SLUGS: Final = frozenset({AZURE, *(row.slug for row in ROWS)})
+"""All providers that there are adapters for."""
+
+
 @asynccontextmanager
 async def open_providers(
     *, endpoints: Mapping[str, str], egress_allow: frozenset[str], clock: Clock
 ) -> AsyncIterator[Mapping[str, Provider]]:
     """Every provider by its slug, sharing one pool of connections that closes on leaving.
 
-    `endpoints` (PROVIDER_ENDPOINTS) puts other base URLs in place of the rows' own; `egress_allow`
-    (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
+    `endpoints` (PROVIDER_ENDPOINTS) puts other base URLs in place of the rows' own, and of the hosts
+    that Azure's resources are called at; `egress_allow` (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
     URL of no provider here, or one that egress would refuse.
     """
-    unknown = endpoints.keys() - {row.slug for row in ROWS}
+    unknown = endpoints.keys() - SLUGS
     if unknown:
         raise ValueError(
             f"PROVIDER_ENDPOINTS names no provider of ours: {', '.join(sorted(unknown))}"
         )
     async with open_egress(allow=egress_allow) as egress:
         client = CompletionsClient(egress, clock)
-        providers: dict[str, Provider] = {AZURE: Azure(client)}
-        for row in ROWS:
-            base_url = endpoints.get(row.slug, row.base_url)
+        for slug, base_url in endpoints.items():
             refusal = egress.refusal(base_url)
             if refusal is not None:
-                raise ValueError(f"the base URL of {row.slug} cannot be called: {refusal}")
+                raise ValueError(f"the base URL of {slug} cannot be called: {refusal}")
+        providers: dict[str, Provider] = {AZURE: Azure(client, resources_url=endpoints.get(AZURE))}
+        for row in ROWS:
+            base_url = endpoints.get(row.slug, row.base_url)
             providers[row.slug] = OpenAICompatible(replace(row, base_url=base_url), client)
         yield MappingProxyType(providers)

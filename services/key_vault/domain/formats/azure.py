@@ -1,130 +1,122 @@
-"""Azure's format: one object, or an array of them, with four strings each.
+"""Azure's format: one object, or an array of them, each a deployment or a whole resource.
 
-The fields are `model_slug`, `endpoint_url`, `api_key` and `model_id`, and no others.
+A deployment has `model_slug`, `endpoint_url`, `api_key` and `model_id`; a resource has `api_key`,
+`resource_name` and, unless it is `openai`, `resource_type`. All are strings, and there are no others.
 """
 
-import re
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from services.key_vault.domain.egress import EgressAllowed
-from services.key_vault.domain.formats.azure_endpoint import problem_of_endpoint
-from services.key_vault.domain.formats.parsed_secret import KEY, ParsedSecret
-from services.key_vault.domain.formats.plain_string import problem_of_key
-from services.key_vault.domain.formats.strict_json import NotStrictJson, parse_json
+from services.key_vault.domain.formats import azure_deployment, azure_resource
+from services.key_vault.domain.formats.object_fields import (
+    read_value,
+    refuse_unknown,
+    without_blanks,
+)
+from services.key_vault.domain.formats.parsed_secret import (
+    KEY,
+    Conditions,
+    NamedModel,
+    ParsedSecret,
+)
 from services.key_vault.domain.label import label_of_several
 from services.key_vault.domain.refusals import invalid
-from services.key_vault.domain.text import is_visible_ascii
-from shared.events.credential_secrets import AzureDeploymentSecret, AzureSecret
-from shared.events.credentials import Deployment
+from shared.events.credential_secrets import (
+    AzureDeploymentSecret,
+    AzureResourceSecret,
+    AzureSecret,
+)
+from shared.events.credentials import Deployment, Resource
 from shared.events.envelope import Refused
 from shared.secret import Secret
 
-DEPLOYMENTS_MAX: Final = 100
-FIELDS: Final = ("model_slug", "endpoint_url", "api_key", "model_id")
-SLUG_CHARACTERS_MAX: Final = 200
-MODEL_ID_CHARACTERS_MAX: Final = 200
-_SLUG: Final = re.compile(r"[A-Za-z0-9~][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)+(?::[a-z0-9-]+)?")
-_AROUND: Final = " \t\r\n\ufeff"
-"""White space and the byte order mark, with which some editors begin a file."""
-_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_-]{0,31}")
-"""Names that are shown when they are wrong; anything else might be a key in the wrong place."""
+ELEMENTS_MAX: Final = 100
+_Element: TypeAlias = AzureDeploymentSecret | AzureResourceSecret
+_BOTH_FORMS: Final = (
+    f"an element is either a deployment with {azure_deployment.FIELDS.told}, or a resource with "
+    f"{azure_resource.FIELDS.told}"
+)
 
 
-def parse_azure(pasted: Secret, allowed: EgressAllowed) -> ParsedSecret | Refused:
-    """Read one deployment or an array of them; each model has one."""
-    elements = _elements(pasted.reveal().strip(_AROUND))
-    if isinstance(elements, Refused):
-        return elements
-    deployments: list[AzureDeploymentSecret] = []
-    for path, element in elements:
-        read = _read_deployment(element, path, allowed)
+def parse_azure(pasted: Secret, conditions: Conditions) -> ParsedSecret | Refused:
+    """Read one element or an array of them; each model has one deployment, each resource one key."""
+    found = _elements(without_blanks(pasted.reveal()))
+    if isinstance(found, Refused):
+        return found
+    elements: dict[str, _Element] = {}
+    for path, element in found:
+        read = _read(element, path, conditions)
         if isinstance(read, Refused):
             return read
-        deployments.append(read)
-    return _repeated_model(deployments) or ParsedSecret(
-        secret=AzureSecret(deployments=deployments),
-        label=label_of_several([each.api_key for each in deployments]),
-        deployments=tuple(
-            Deployment(model_slug=each.model_slug, model_id=each.model_id) for each in deployments
-        ),
-    )
+        elements[path] = read
+    return _repeated(elements) or _parsed(elements)
 
 
 def _elements(text: str) -> list[tuple[str, Any]] | Refused:
-    """What stands for deployments, each with its path."""
+    """What stands for deployments and resources, each with its path."""
     if not text.startswith(("{", "[")):
-        return invalid(
-            KEY, f"Azure takes a JSON object, or an array of them, with {', '.join(FIELDS)}."
-        )
-    try:
-        value = parse_json(text)
-    except NotStrictJson as error:
-        return invalid(KEY, str(error))
+        return invalid(KEY, f"Azure takes a JSON object, or an array of them; {_BOTH_FORMS}.")
+    value = read_value(text, KEY)
+    if isinstance(value, Refused):
+        return value
     if not isinstance(value, list):
         return [(KEY, value)]
     if not value:
-        return invalid(KEY, "The array is empty; it needs at least one deployment.")
-    if len(value) > DEPLOYMENTS_MAX:
-        return invalid(KEY, f"The array has more than {DEPLOYMENTS_MAX} deployments.")
+        return invalid(KEY, "The array is empty; it needs at least one deployment or resource.")
+    if len(value) > ELEMENTS_MAX:
+        return invalid(KEY, f"The array has more than {ELEMENTS_MAX} elements.")
     return [(f"{KEY}[{number}]", element) for number, element in enumerate(value)]
 
 
-def _read_deployment(
-    element: Any, path: str, allowed: EgressAllowed
-) -> AzureDeploymentSecret | Refused:
+def _read(element: Any, path: str, conditions: Conditions) -> _Element | Refused:
     if not isinstance(element, dict):
-        return invalid(path, f"Must be an object with {', '.join(FIELDS)}.")
-    missing = [name for name in FIELDS if name not in element]
-    unknown = [name for name in element if name not in FIELDS]
-    # a misspelt field is missing and unknown at once, and its own name says more
-    if unknown:
-        return _refuse_unknown(unknown[0], path)
-    if missing:
-        return invalid(f"{path}.{missing[0]}", f"Missing: {', '.join(missing)}.")
-    for name in FIELDS:
-        value = element[name]
-        if not isinstance(value, str):
-            return invalid(f"{path}.{name}", f"{name} must be a string.")
-        problem = _problem_of(name, value, allowed)
-        if problem is not None:
-            return invalid(f"{path}.{name}", problem)
-    return AzureDeploymentSecret(**element)
+        return invalid(path, f"Must be an object; {_BOTH_FORMS}.")
+    names = element.keys()
+    of_a_deployment = [name for name in azure_deployment.OWN_FIELDS if name in names]
+    of_a_resource = [name for name in azure_resource.OWN_FIELDS if name in names]
+    if of_a_deployment and of_a_resource:
+        return invalid(
+            f"{path}.{of_a_resource[0]}",
+            f"{of_a_resource[0]} and {of_a_deployment[0]} do not go together; {_BOTH_FORMS}.",
+        )
+    known = {*azure_deployment.FIELDS.known, *azure_resource.FIELDS.known}
+    unknown = [name for name in names if name not in known]
+    if unknown and not of_a_deployment and not of_a_resource:
+        return refuse_unknown(unknown[0], path, _BOTH_FORMS)
+    if of_a_resource:
+        return azure_resource.read_resource(element, path)
+    return azure_deployment.read_deployment(element, path, conditions.egress_allowed)
 
 
-def _refuse_unknown(name: str, path: str) -> Refused:
-    known = f"the fields are {', '.join(FIELDS)}"
-    if _FIELD_NAME.fullmatch(name) is None:
-        return invalid(path, f"There is a field that is unknown; {known}.")
-    return invalid(f"{path}.{name}", f"{name} is unknown; {known}.")
-
-
-def _problem_of(name: str, value: str, allowed: EgressAllowed) -> str | None:
-    match name:
-        case "model_slug":
-            if len(value) > SLUG_CHARACTERS_MAX or _SLUG.fullmatch(value) is None:
-                return "model_slug must be a model of OpenRoute, like openai/gpt-4o."
-        case "model_id":
-            if not 0 < len(value) <= MODEL_ID_CHARACTERS_MAX or not is_visible_ascii(value):
-                return (
-                    "model_id must be the name of your deployment: 1 to "
-                    f"{MODEL_ID_CHARACTERS_MAX} printable characters without spaces."
-                )
-        case "api_key":
-            problem = problem_of_key(value)
-            return None if problem is None else f"api_key: {problem}"
-        case _:
-            problem = problem_of_endpoint(value, allowed)
-            return None if problem is None else f"endpoint_url {problem}."
+def _repeated(elements: dict[str, _Element]) -> Refused | None:
+    first_places: dict[tuple[str, str], str] = {}
+    for path, each in elements.items():
+        if isinstance(each, AzureDeploymentSecret):
+            field, name = "model_slug", each.model_slug
+            rule = "The model of {} is here again; each model has one deployment."
+        else:
+            field, name = "resource_name", each.resource_name
+            rule = "The resource of {} is here again; each resource has one key."
+        first = first_places.setdefault((field, name), path)
+        if first != path:
+            return invalid(f"{path}.{field}", rule.format(first))
     return None
 
 
-def _repeated_model(deployments: list[AzureDeploymentSecret]) -> Refused | None:
-    first_places: dict[str, int] = {}
-    for number, each in enumerate(deployments):
-        first = first_places.setdefault(each.model_slug, number)
-        if first != number:
-            return invalid(
-                f"{KEY}[{number}].model_slug",
-                f"The model of {KEY}[{first}] is here again; each model has one deployment.",
-            )
-    return None
+def _parsed(elements: dict[str, _Element]) -> ParsedSecret:
+    deployments = {
+        path: each for path, each in elements.items() if isinstance(each, AzureDeploymentSecret)
+    }
+    resources = [each for each in elements.values() if isinstance(each, AzureResourceSecret)]
+    return ParsedSecret(
+        secret=AzureSecret(deployments=list(deployments.values()), resources=resources),
+        label=label_of_several([each.api_key for each in elements.values()]),
+        deployments=tuple(
+            Deployment(model_slug=each.model_slug, model_id=each.model_id)
+            for each in deployments.values()
+        ),
+        resources=tuple(Resource(resource_name=each.resource_name) for each in resources),
+        named_models=tuple(
+            NamedModel(slug=each.model_slug, field=f"{path}.model_slug")
+            for path, each in deployments.items()
+        ),
+    )

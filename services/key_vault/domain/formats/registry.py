@@ -5,20 +5,23 @@ from types import MappingProxyType
 from typing import Final
 
 from services.key_vault.domain.formats.azure import parse_azure
+from services.key_vault.domain.formats.bedrock import parse_bedrock
 from services.key_vault.domain.formats.parsed_secret import Format
 from services.key_vault.domain.formats.plain_string import parse_string
+from services.key_vault.domain.formats.vertex import parse_vertex
 from services.key_vault.domain.refusals import invalid
 from services.key_vault.domain.text import is_provider_slug
+from shared.events.credential_secrets import AMAZON_BEDROCK, AZURE, GOOGLE_VERTEX
 from shared.events.envelope import Refused
 
-_FORMATS: Final[Mapping[str, Format]] = MappingProxyType({"azure": parse_azure})
-_WITHOUT_ADAPTER: Final = frozenset({"amazon-bedrock", "google-vertex"})
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {AZURE: parse_azure, AMAZON_BEDROCK: parse_bedrock, GOOGLE_VERTEX: parse_vertex}
+)
+"""Those of shared/events/credential_secrets.py's PROVIDERS_WITH_A_FORMAT."""
 
 
 def format_of(provider: str) -> Format | Refused:
     """How this provider's keys look."""
     if not is_provider_slug(provider):
         return invalid("provider", "provider must be a slug like openai or azure.")
-    if provider in _WITHOUT_ADAPTER:
-        return invalid("provider", "This installation has no adapter for this provider yet.")
-    return _FORMATS.get(provider, parse_string)
+    return FORMATS.get(provider, parse_string)

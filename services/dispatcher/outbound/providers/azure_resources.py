@@ -1,0 +1,41 @@
+"""Where a whole Azure resource is called: at the host that its name makes, by its type.
+
+An `openai` resource has each deployment in the path (learn.microsoft.com/azure/ai-foundry/openai/
+reference), an `ai_foundry` one takes the deployment as `model` in the body (learn.microsoft.com/
+azure/ai-foundry/foundry-models/concepts/endpoints, "Azure AI inference endpoint"). Deployments are
+taken to be named as the catalog names the models of Azure, which is what the portal suggests.
+"""
+
+from typing import Final
+from urllib.parse import quote
+
+from shared.events.credential_secrets import AzureResourceSecret
+
+OPENAI_API_VERSION: Final = "2025-04-01-preview"
+"""The newest dated one. The newest without "preview", 2024-10-21, refuses reasoning models."""
+FOUNDRY_API_VERSION: Final = "2024-05-01-preview"
+_EXTRA_ARGUMENTS: Final = "extra-parameters"
+"""Foundry's header that says what becomes of arguments which its own API does not define."""
+
+
+def resource_url(resource: AzureResourceSecret, deployment: str, *, base_url: str | None) -> str:
+    """The address of one deployment; `base_url`, where there is one, stands for any resource's host."""
+    name = resource.resource_name
+    if resource.resource_type == "openai":
+        host = base_url or f"https://{name}.openai.azure.com"
+        path = f"/openai/deployments/{quote(deployment, safe='')}/chat/completions"
+        return f"{host.rstrip('/')}{path}?api-version={OPENAI_API_VERSION}"
+    host = base_url or f"https://{name}.services.ai.azure.com"
+    return f"{host.rstrip('/')}/models/chat/completions?api-version={FOUNDRY_API_VERSION}"
+
+
+def extra_arguments_header(
+    resource: AzureResourceSecret, *, is_openai: bool
+) -> tuple[tuple[str, str], ...]:
+    """What Foundry's API is to do with `stream_options` and the like, which it refuses without this.
+
+    OpenAI's models know them; others might refuse what they do not, so for those it is dropped.
+    """
+    if resource.resource_type == "openai":
+        return ()
+    return ((_EXTRA_ARGUMENTS, "pass-through" if is_openai else "drop"),)
