@@ -11,6 +11,7 @@ from typing import Final
 from services.dispatcher.config import DispatcherConfig
 from services.dispatcher.domain.health import HealthTable
 from services.dispatcher.inbound.kafka_cancellations import READ_BACK, Cancellations
+from services.dispatcher.inbound.kafka_plans import Plans
 from services.dispatcher.inbound.kafka_requests import Requests
 from services.dispatcher.outbound.balances_view import BalancesView
 from services.dispatcher.outbound.catalog_view import CatalogView
@@ -27,6 +28,7 @@ from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
 from services.dispatcher.ports import Provider
 from services.dispatcher.use_cases.authorize_spend import AuthorizeAttempt
 from services.dispatcher.use_cases.call_provider import CallProvider
+from services.dispatcher.use_cases.describe_plan import DescribePlan
 from services.dispatcher.use_cases.finish_generation import FinishGeneration
 from services.dispatcher.use_cases.plan_request import PlanRequest
 from services.dispatcher.use_cases.run_generation import STOPPING, RunGeneration
@@ -38,12 +40,13 @@ from shared.events.topics import (
     INFERENCE_CANCELLATIONS,
     INFERENCE_REQUESTS,
     ROUTING_HEALTH,
+    ROUTING_PLANS,
     Topic,
 )
 from shared.http.health import Readiness, health_app
 from shared.http.server import serve
 from shared.ids import CredentialId, InstanceId, new_instance_id
-from shared.kafka.calls import Calls
+from shared.kafka.calls import Calls, CallServer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer, open_producer
 from shared.kafka.readers import PartitionReader
@@ -56,6 +59,8 @@ from shared.vault.session import open_vault
 from shared.vault.transit import Transit
 
 GROUP: Final = "dispatcher"
+PLANS_GROUP: Final = "dispatcher-plans"
+"""Its own: questions about plans never move the partitions that requests come by."""
 _SERVICE: Final = "dispatcher"
 _HEALTH_READ_BACK: Final = timedelta(minutes=30)
 _READY_POLL_SECONDS: Final = 0.05
@@ -73,6 +78,7 @@ class Dispatcher:
     views: Sequence[View]
     readers: Sequence[PartitionReader]
     work: WorkConsumer
+    plans: CallServer
     running: Running
     runs: TaskScope
     background: TaskScope
@@ -109,6 +115,7 @@ class Dispatcher:
                     async with asyncio.timeout(_READY_POLL_SECONDS):
                         await leave.wait()
             if not leave.is_set():
+                parts.start(self.plans.run(leave), name="plans")
                 await self.work.run(leave)
 
     async def _drain(self) -> None:
@@ -158,6 +165,7 @@ async def open_dispatcher(
         readiness.register("vault", vault.healthy)
         readiness.register("knowledge", dispatcher.unready)
         readiness.register("work", dispatcher.work.problem)
+        readiness.register("plans", dispatcher.plans.problem)
         async with serve(
             health_app(readiness, metrics),
             config.process.health_host,
@@ -227,11 +235,12 @@ def _build(
         reader(ROUTING_HEALTH, broadcast.on_record, back=_HEALTH_READ_BACK),
     )
     observer = Measurements(metrics, in_flight=lambda: len(running))
+    planner = PlanRequest(
+        catalog=catalog, credentials=credentials, health=health, providers=providers
+    )
     generation = RunGeneration(
         wire_keys=VaultWireKeys(transit, clock=clock, scope=background),
-        planner=PlanRequest(
-            catalog=catalog, credentials=credentials, health=health, providers=providers
-        ),
+        planner=planner,
         authorizer=AuthorizeAttempt(balances=balances, spending=KafkaSpending(calls)),
         secrets=secrets,
         caller=CallProvider(
@@ -278,6 +287,15 @@ def _build(
             dead_letters=dead_letters,
             in_flight_max=config.in_flight_max,
             bytes_max=config.in_flight_bytes_max,
+        ),
+        plans=CallServer(
+            kafka,
+            group=PLANS_GROUP,
+            topic=ROUTING_PLANS,
+            handle=Plans(DescribePlan(planner=planner, balances=balances, clock=clock)),
+            producer=producer,
+            dead_letters=dead_letters,
+            clock=clock,
         ),
         running=running,
         runs=runs,

@@ -8,6 +8,7 @@ from shared.events.billing import AccountBalance
 from shared.events.catalog import ModelListed
 from shared.events.completions import CompletionRequested
 from shared.events.envelope import CallReply, Event
+from shared.events.plans import ExplainPlan
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, MemberId, RunId
 from shared.secret import Secret
 from shared.vault.transit import DataKey
@@ -125,6 +126,14 @@ class Billing(Protocol):
 
     async def ask(self, query: Event, *, account_id: AccountId) -> CallReply:
         """Its answer."""
+        ...
+
+
+class Plans(Protocol):
+    """The dispatchers, asked what they would do."""
+
+    async def ask(self, question: ExplainPlan) -> CallReply:
+        """The answer of one of them."""
         ...
 
 

@@ -15,9 +15,10 @@ from services.ingress.inbound.http.exchange import Endpoints
 from services.ingress.inbound.http.key_page import KeyPage
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from services.ingress.inbound.http.models_page import ModelsPage
+from services.ingress.inbound.http.plan_page import PlanPage
 from services.ingress.inbound.kafka_replies import Heartbeats, Replies
 from services.ingress.outbound.kafka_announcements import KafkaAnnouncements
-from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands
+from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands, KafkaPlans
 from services.ingress.outbound.kafka_heartbeat import KafkaHeartbeat
 from services.ingress.outbound.kafka_requests import KafkaRequests
 from services.ingress.outbound.kafka_views import ViewedBalances, ViewedCatalog
@@ -30,6 +31,7 @@ from services.ingress.process import Ingress
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
 from services.ingress.use_cases.complete_chat import CompleteChat
 from services.ingress.use_cases.describe_key import DescribeKey
+from services.ingress.use_cases.describe_plan import DescribePlan
 from services.ingress.use_cases.known_callers import KnownCallers
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.clock import Clock
@@ -214,6 +216,10 @@ def _build(
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
         byok=ByokPages(callers=callers, bodies=bodies, administer=administer),
+        plan=PlanPage(
+            callers=callers,
+            describe_plan=DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
+        ),
     )
     ingress = Ingress(
         app=app,

@@ -17,6 +17,7 @@ from shared.events import (
     credentials,
     dead_letters,
     generations,
+    plans,
     routing,
 )
 from shared.events.envelope import Event, Refused
@@ -102,6 +103,7 @@ INGRESS_REPLIES = Topic(
         credentials.CredentialForgotten,
         credentials.CredentialsListed,
         billing.Spending,
+        plans.PlanExplained,
         Refused,
     ),
     producers=("dispatcher", "key-vault", "billing"),
@@ -155,6 +157,17 @@ ROUTING_HEALTH = Topic(
     why="a key that cools down at one dispatcher cools down at all of them",
     partitions=1,
     retention_ms=30 * _MINUTE_MS,
+)
+ROUTING_PLANS = Topic(
+    name="routing.plans",
+    kind=Kind.CALL,
+    key="account",
+    events=(plans.ExplainPlan,),
+    producers=("ingress",),
+    consumers=("dispatcher",),
+    why="what would be tried for a request, and why all else would not",
+    partitions=12,
+    retention_ms=10 * _MINUTE_MS,
 )
 ACCOUNTS_STATE = Topic(
     name="accounts.state",
@@ -303,6 +316,7 @@ TOPICS: tuple[Topic, ...] = (
     INFERENCE_GENERATIONS,
     ROUTING_FALLBACKS,
     ROUTING_HEALTH,
+    ROUTING_PLANS,
     ACCOUNTS_STATE,
     API_KEYS_STATE,
     CREDENTIALS_COMMANDS,

@@ -1,6 +1,8 @@
 """Whether a BYOK request is surely waived, so that nobody need be asked (design.md section 6)."""
 
 from collections import OrderedDict, deque
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from shared.events.billing import AccountBalance
@@ -23,6 +25,28 @@ def surely_waived(
         return False
     left = balance.free_requests - balance.allotment_used
     return left > AMPLE_MARGIN_REQUESTS + used_recently
+
+
+@dataclass(frozen=True, slots=True)
+class FeeExpected:
+    """What a BYOK request would be charged with, as far as it is known without asking billing."""
+
+    percent: Decimal
+    waived: bool | None
+    """None when billing decides it as the attempt begins."""
+
+
+def fee_expected(
+    balance: AccountBalance | None, *, is_fresh: bool, month: str, used_recently: int
+) -> FeeExpected | None:
+    """The fee of a BYOK request that starts now, in `month`; None when billing was never heard."""
+    if balance is None:
+        return None
+    if surely_waived(balance, is_fresh=is_fresh, month=month, used_recently=used_recently):
+        return FeeExpected(balance.fee_percent, waived=True)
+    is_used_up = balance.allotment_used >= balance.free_requests
+    known = is_fresh and is_used_up and balance.month == month
+    return FeeExpected(balance.fee_percent, waived=False if known else None)
 
 
 class RecentUse:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from services.dispatcher.domain.attempt import Attempt, Endpoint
 from services.dispatcher.domain.request import ProviderPreferences
@@ -27,15 +28,29 @@ class Candidate:
     catalog_order: int
 
 
-def is_admitted(credential: CredentialChanged, model: str, caller: Caller) -> bool:
-    """Whether the credential is enabled and all its filters match."""
+class NotAdmitted(StrEnum):
+    """Why a credential takes no part in a request: it is disabled, or the filter does not match."""
+
+    DISABLED = "disabled"
+    MODEL = "model"
+    API_KEY = "api_key_hash"
+    MEMBER = "member"
+
+
+def why_not_admitted(
+    credential: CredentialChanged, model: str, caller: Caller
+) -> NotAdmitted | None:
+    """None when the credential is enabled and all its filters match."""
+    if not credential.enabled:
+        return NotAdmitted.DISABLED
     filters = credential.filters
-    return (
-        credential.enabled
-        and (filters.models is None or model in filters.models)
-        and (filters.api_key_hashes is None or caller.api_key_hash in filters.api_key_hashes)
-        and (filters.member_ids is None or caller.member_id in filters.member_ids)
-    )
+    if filters.models is not None and model not in filters.models:
+        return NotAdmitted.MODEL
+    if filters.api_key_hashes is not None and caller.api_key_hash not in filters.api_key_hashes:
+        return NotAdmitted.API_KEY
+    if filters.member_ids is not None and caller.member_id not in filters.member_ids:
+        return NotAdmitted.MEMBER
+    return None
 
 
 def own_candidates(model: ModelListed, credential: CredentialChanged) -> Iterator[Candidate]:

@@ -18,11 +18,11 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import (
     Caller,
     Candidate,
-    is_admitted,
     is_wanted,
     own_candidates,
     place_in_order,
     shared_candidates,
+    why_not_admitted,
 )
 from services.dispatcher.domain.health import Health
 from services.dispatcher.domain.request import ChatRequest
@@ -49,15 +49,20 @@ class WhyLeftOut(StrEnum):
     NO_FALLBACKS = "allow_fallbacks"
     NO_ADAPTER = "no_adapter"
     UNHEALTHY = "unhealthy"
+    TOO_MANY = "attempts_max"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An attempt that is not in the plan; `health` is there when that is why."""
+    """An attempt that is not in the plan.
+
+    `health` is there when that is why; `forbidden_by` are the credentials whose `always_use` is.
+    """
 
     attempt: Attempt
     why: WhyLeftOut
     health: Health | None = None
+    forbidden_by: tuple[CredentialChanged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +99,8 @@ def plan(
         if model is None:
             unknown.append(slug)
             continue
-        candidates, shared_refusal = _candidates(
-            model, own, platform, byok_only=byok_only, caller=caller
-        )
+        candidates, insisting = _candidates(model, own, platform, caller)
+        shared_refusal = _shared_refusal(insisting, byok_only=byok_only)
         candidates.sort(key=lambda each: _place(each, request))
         first_only = request.preferences.allow_fallbacks is False and not request.preferences.order
         taken = False
@@ -106,7 +110,8 @@ def plan(
             if why is None and first_only and taken:
                 why = WhyLeftOut.NO_FALLBACKS
             if why is not None:
-                left_out.append(LeftOut(attempt, why))
+                forbidden_by = insisting if why is WhyLeftOut.ALWAYS_USE else ()
+                left_out.append(LeftOut(attempt, why, forbidden_by=forbidden_by))
                 continue
             taken = True
             health = blocking(attempt)
@@ -114,6 +119,7 @@ def plan(
                 left_out.append(LeftOut(attempt, WhyLeftOut.UNHEALTHY, health))
                 continue
             attempts.append(attempt)
+    left_out += [LeftOut(each, WhyLeftOut.TOO_MANY) for each in attempts[ATTEMPTS_MAX:]]
     return Plan(
         attempts=tuple(attempts[:ATTEMPTS_MAX]),
         left_out=tuple(left_out),
@@ -125,24 +131,30 @@ def _candidates(
     model: ModelListed,
     own: Sequence[CredentialChanged],
     platform: Sequence[CredentialChanged],
-    *,
-    byok_only: bool,
     caller: Caller,
-) -> tuple[list[Candidate], WhyLeftOut | None]:
-    """All that could be tried, and why shared capacity must not be."""
+) -> tuple[list[Candidate], tuple[CredentialChanged, ...]]:
+    """All that could be tried, and whose `always_use` forbids shared capacity."""
     found: list[Candidate] = []
-    always_use = False
+    insisting: tuple[CredentialChanged, ...] = ()
     for credential in own:
-        if is_admitted(credential, model.slug, caller):
+        if why_not_admitted(credential, model.slug, caller) is None:
             before = len(found)
             found.extend(own_candidates(model, credential))
-            always_use = always_use or (credential.always_use and len(found) > before)
+            if credential.always_use and len(found) > before:
+                insisting += (credential,)
     for credential in platform:
-        if is_admitted(credential, model.slug, caller):
+        if why_not_admitted(credential, model.slug, caller) is None:
             found.extend(shared_candidates(model, credential))
+    return found, insisting
+
+
+def _shared_refusal(
+    insisting: tuple[CredentialChanged, ...], *, byok_only: bool
+) -> WhyLeftOut | None:
+    """Why no shared attempt for a model may be made, at any provider."""
     if byok_only:
-        return found, WhyLeftOut.BYOK_ONLY
-    return found, WhyLeftOut.ALWAYS_USE if always_use else None
+        return WhyLeftOut.BYOK_ONLY
+    return WhyLeftOut.ALWAYS_USE if insisting else None
 
 
 def _refusal(

@@ -5,7 +5,7 @@ fields; every other field stays the JSON text that the client sent, so that an a
 it on need not decode and encode it again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -102,7 +102,7 @@ def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return UnreadableRequest(f"the request body cannot be read: {error}")
     named = [routing.model] if routing.model else []
-    models = tuple(dict.fromkeys([*named, *(routing.models or [])]))[:MODELS_MAX]
+    models = _each_once([*named, *(routing.models or [])])
     if not models:
         return UnreadableRequest("model: name at least one model")
     if "messages" not in fields:
@@ -118,6 +118,21 @@ def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
             {name: raw for name, raw in fields.items() if name not in _NOT_FOR_PROVIDERS}
         ),
     )
+
+
+def routing_of(models: Iterable[str], preferences: ProviderPreferences) -> ChatRequest:
+    """A request without a prompt: as far as routing looks at it. `models` are at least one."""
+    return ChatRequest(
+        models=_each_once(models),
+        preferences=_in_lower_case(preferences),
+        stream=False,
+        max_tokens=None,
+        fields=MappingProxyType({}),
+    )
+
+
+def _each_once(models: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(models))[:MODELS_MAX]
 
 
 def _in_lower_case(preferences: ProviderPreferences) -> ProviderPreferences:

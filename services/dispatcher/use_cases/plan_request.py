@@ -5,12 +5,14 @@ from datetime import datetime
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.explanation import Explanation, explain
 from services.dispatcher.domain.failure import Next
 from services.dispatcher.domain.health import HealthTable
 from services.dispatcher.domain.plan import Plan, plan
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.request import ChatRequest, ProviderPreferences, routing_of
 from services.dispatcher.ports import Catalog, Credentials
 from shared.events.completions import CompletionRequested
+from shared.events.plans import ExplainPlan
 from shared.ids import PLATFORM_ACCOUNT
 
 
@@ -44,6 +46,25 @@ class PlanRequest:
             platform=self._credentials.of(PLATFORM_ACCOUNT),
             blocking=lambda attempt: self._health.blocking(attempt, now),
             byok_only=asked.byok_only or bool(request.preferences.byok_only),
+            caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
+            providers=self._providers,
+        )
+
+    def explain(self, asked: ExplainPlan, now: datetime) -> Explanation:
+        """What `plan` would make of a completion asked for in the same way, and why."""
+        preferences = ProviderPreferences(
+            order=asked.order,
+            only=asked.only,
+            ignore=asked.ignore,
+            allow_fallbacks=asked.allow_fallbacks,
+        )
+        return explain(
+            routing_of(asked.models, preferences),
+            model_of=self._catalog.model,
+            own=self._credentials.of(asked.account_id),
+            platform=self._credentials.of(PLATFORM_ACCOUNT),
+            blocking=lambda attempt: self._health.blocking(attempt, now),
+            byok_only=asked.byok_only,
             caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
             providers=self._providers,
         )

@@ -1,12 +1,13 @@
-"""Asking key_vault and billing."""
+"""Asking key_vault, billing and the dispatchers."""
 
 from typing import Final
 
 from typing_extensions import override
 
-from services.ingress.ports import Billing, CredentialCommands
+from services.ingress.ports import Billing, CredentialCommands, Plans
 from shared.events.envelope import CallReply, Event
-from shared.events.topics import BILLING_COMMANDS, CREDENTIALS_COMMANDS
+from shared.events.plans import ExplainPlan
+from shared.events.topics import BILLING_COMMANDS, CREDENTIALS_COMMANDS, ROUTING_PLANS
 from shared.ids import AccountId
 from shared.kafka.calls import Calls
 
@@ -45,5 +46,23 @@ class KafkaBilling(Billing):
             query,
             key=account_id,
             callee="billing",
+            deadline_seconds=CALL_SECONDS_MAX,
+        )
+
+
+class KafkaPlans(Plans):
+    """Any dispatcher, by calls."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Use the process's calls."""
+        self._calls = calls
+
+    @override
+    async def ask(self, question: ExplainPlan) -> CallReply:
+        return await self._calls.call(
+            ROUTING_PLANS,
+            question,
+            key=question.account_id,
+            callee="dispatcher",
             deadline_seconds=CALL_SECONDS_MAX,
         )

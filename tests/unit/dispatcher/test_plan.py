@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from services.dispatcher.domain.attempt import Attempt
@@ -138,15 +139,66 @@ def test_always_use_forbids_shared_capacity_at_every_provider() -> None:
     assert reasons(found) == {WhyLeftOut.ALWAYS_USE}
 
 
-def test_the_worked_example_always_use_with_a_model_filter_lets_other_models_be_shared() -> None:
-    own = (
-        credential("a", filters=Filters(models=[MODEL]), always_use=True),
-        credential("b", order=1),
-    )
-    assert steps(planned(*own)) == [("prioritized", "a"), ("prioritized", "b")]
-    assert steps(planned(*own, shared=PLATFORM[:1], model=MINI)) == [
-        ("prioritized", "b"),
-        ("shared", "platform-openai"),
+A = credential("A", filters=Filters(models=[MODEL]), always_use=True)
+B = credential("B", order=1)
+OPENAI, AZURE = PLATFORM
+OWN_A, OWN_B = ("prioritized", "A"), ("prioritized", "B")
+SHARED_OPENAI, SHARED_AZURE = ("shared", "platform-openai"), ("shared", "platform-azure")
+WORKED_EXAMPLE = {
+    "with a model filter that matches, A insists: A, then B, never shared": (
+        (A, B),
+        MODEL,
+        (OPENAI,),
+        [OWN_A, OWN_B],
+    ),
+    "A does not match: B, then shared": ((A, B), MINI, (OPENAI,), [OWN_B, SHARED_OPENAI]),
+    # here OpenRouter would go on to Azure's shared capacity; ours is no shared capacity anywhere
+    "shared capacity of another provider is forbidden too": (
+        (A, B),
+        MODEL,
+        (OPENAI, AZURE),
+        [OWN_A, OWN_B],
+    ),
+    "also where only another provider has any": ((A, B), MODEL, (AZURE,), [OWN_A, OWN_B]),
+    "where A does not match, every provider's is allowed": (
+        (A, B),
+        MINI,
+        (OPENAI, AZURE),
+        [OWN_B, SHARED_OPENAI, SHARED_AZURE],
+    ),
+    "disabling A lifts it": (
+        (msgspec.structs.replace(A, enabled=False), B),
+        MODEL,
+        (OPENAI, AZURE),
+        [OWN_B, SHARED_OPENAI, SHARED_AZURE],
+    ),
+    "a fallback key may insist as well": (
+        (msgspec.structs.replace(A, section="fallback"), B),
+        MODEL,
+        (OPENAI,),
+        [OWN_B, ("fallback", "A")],
+    ),
+}
+"""OpenRouter's own example (its guide to BYOK: A and B are keys of OpenAI), and where we differ."""
+
+
+@pytest.mark.parametrize("row", WORKED_EXAMPLE.values(), ids=WORKED_EXAMPLE)
+def test_the_worked_example_of_always_use_with_a_model_filter(
+    row: tuple[
+        tuple[CredentialChanged, ...], str, tuple[CredentialChanged, ...], list[tuple[str, str]]
+    ],
+) -> None:
+    own, slug, shared, expected = row
+    assert steps(planned(*own, shared=shared, model=slug)) == expected
+
+
+def test_own_keys_stand_before_the_provider_that_the_request_orders_first() -> None:
+    # OpenRouter's example: order [bedrock, vertex] and a key for vertex alone
+    found = planned(credential("own"), provider={"order": ["azure", "openai"]})
+    assert [(each.tier, each.endpoint.provider) for each in found.attempts] == [
+        ("prioritized", "openai"),
+        ("shared", "azure"),
+        ("shared", "openai"),
     ]
 
 
@@ -315,4 +367,7 @@ def test_when_all_keys_cool_down_the_earliest_ones_error_is_told() -> None:
 
 def test_a_plan_has_an_end() -> None:
     own = [credential(f"own-{number}", order=number) for number in range(40)]
-    assert len(planned(*own).attempts) == ATTEMPTS_MAX
+    found = planned(*own)
+    assert [each for _, each in steps(found)] == [f"own-{n}" for n in range(ATTEMPTS_MAX)]
+    assert reasons(found) == {WhyLeftOut.TOO_MANY}
+    assert len(found.left_out) == 40 - ATTEMPTS_MAX + len(PLATFORM)

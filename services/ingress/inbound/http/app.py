@@ -14,6 +14,7 @@ from services.ingress.inbound.http.error_envelope import error_body
 from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
 from services.ingress.inbound.http.key_page import KeyPage
 from services.ingress.inbound.http.models_page import ModelsPage
+from services.ingress.inbound.http.plan_page import PlanPage
 
 BASE_PATH: Final = "/api/v1"
 _PATH_SHOWN_MAX: Final = 200
@@ -27,6 +28,7 @@ def ingress_app(
     models: ModelsPage,
     key: KeyPage,
     byok: ByokPages,
+    plan: PlanPage,
 ) -> web.Application:
     """The application to serve."""
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
@@ -36,6 +38,7 @@ def ingress_app(
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
         "/byok": {"GET": byok.page, "POST": byok.create},
+        "/byok/plan": {"GET": plan.get},
         "/byok/{credential_id}": {
             "GET": byok.get,
             "PATCH": byok.change,

@@ -10,11 +10,10 @@ from yarl import URL
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import queries
 from services.ingress.inbound.http.exchange import Exchange
+from services.ingress.inbound.http.money_json import pricing
 from services.ingress.ports import Catalog
 from shared.errors import Unavailable
 from shared.events.catalog import ModelListed
-from shared.events.usage import Prices
-from shared.money import PicoUsd, price_string
 
 PATH: Final = "/api/v1/models"
 LIMIT_MAX: Final = 1000
@@ -84,7 +83,7 @@ def _model(model: ModelListed) -> dict[str, Any]:
             "tokenizer": capabilities.tokenizer,
             "instruct_type": None,
         },
-        "pricing": _pricing(model.endpoints[0].prices) if model.endpoints else {},
+        "pricing": pricing(model.endpoints[0].prices) if model.endpoints else {},
         "top_provider": {
             "context_length": model.context_length_tokens,
             "max_completion_tokens": model.output_tokens_max,
@@ -95,22 +94,4 @@ def _model(model: ModelListed) -> dict[str, Any]:
         "default_parameters": None,
         "supported_voices": None,
         "links": {"details": f"{PATH}/{model.slug}/endpoints"},
-    }
-
-
-def _pricing(prices: Prices) -> dict[str, str]:
-    """The price at the first endpoint, in decimal strings of USD a token."""
-    optional = {
-        "input_cache_read": prices.input_cache_read,
-        "input_cache_write": prices.input_cache_write,
-    }
-    return {
-        "prompt": price_string(PicoUsd(prices.prompt)),
-        "completion": price_string(PicoUsd(prices.completion)),
-        "request": price_string(PicoUsd(prices.request)),
-        **{
-            name: price_string(PicoUsd(price))
-            for name, price in optional.items()
-            if price is not None
-        },
     }

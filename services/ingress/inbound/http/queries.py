@@ -1,6 +1,6 @@
-"""Numbers in a query string."""
+"""Numbers, words and flags in a query string."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from services.ingress.domain import refusals
@@ -8,6 +8,7 @@ from services.ingress.domain.refusals import Refusal
 
 OFFSET_MAX: Final = 2**31 - 1
 _DIGITS_MAX: Final = 10
+_FLAGS: Final[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
 
 def whole_number(
@@ -23,3 +24,21 @@ def whole_number(
             return number
     message = f"expected a whole number between {minimum} and {maximum}"
     return refusals.invalid(message, field=name)
+
+
+def words(given: Iterable[str], name: str, *, maximum: int) -> tuple[str, ...] | Refusal:
+    """A parameter given several times, or with commas between, or both; each word once."""
+    parts = (part.strip() for value in given for part in value.split(","))
+    found = tuple(dict.fromkeys(part for part in parts if part))
+    if len(found) > maximum:
+        return refusals.invalid(f"expected at most {maximum} of them", field=name)
+    return found
+
+
+def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool | Refusal:
+    """A parameter that is true or false."""
+    text = query.get(name)
+    if text is None:
+        return default
+    read = _FLAGS.get(text.lower())
+    return refusals.invalid("expected true or false", field=name) if read is None else read
