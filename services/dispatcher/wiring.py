@@ -183,7 +183,12 @@ def _build(
     kafka = config.kafka
     dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
     health, running = HealthTable(), Running()
-    secrets = VaultCredentials(transit, clock=clock, scope=background)
+    secrets = VaultCredentials(
+        transit,
+        newest_ciphertext=lambda credential: credentials.newest_ciphertext(credential),
+        clock=clock,
+        scope=background,
+    )
 
     def on_new_secret(credential_id: CredentialId) -> None:
         secrets.forget(credential_id)
