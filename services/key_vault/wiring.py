@@ -159,5 +159,7 @@ async def rewrap_all(
             clock=clock,
         )
         rewrapped = await rewrap_credentials(ports, tell)
-        await relay.sweep()  # what Kafka did not acknowledge at first: see shared/postgres/dirty_keys
+        await (
+            relay.sweep()
+        )  # what Kafka did not acknowledge at first: see shared/postgres/dirty_keys
         return rewrapped

@@ -88,9 +88,7 @@ class Transit:
         )
         return DataKey(plaintext=_decoded(answer, "plaintext"), wrapped=_text(answer, "ciphertext"))
 
-    async def _rewrap_batch(
-        self, key: str, items: Sequence[tuple[str, bytes]]
-    ) -> list[str | None]:
+    async def _rewrap_batch(self, key: str, items: Sequence[tuple[str, bytes]]) -> list[str | None]:
         path = f"{self._mount}/rewrap/{key}"
         batch = [{"ciphertext": each, "context": _coded(context)} for each, context in items]
         answer = await self._session.call(

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-import hvac
 import msgspec
 
 from services.dispatcher.outbound.vault_credentials import VaultCredentials
@@ -26,8 +25,8 @@ class OneContextVault:
         self.context = base64.b64encode(context).decode()
         self.asked: list[str] = []
 
-    async def call(self, path: str, work: Callable[[hvac.Client], Any]) -> Any:
-        return work(_Client(self, path))  # type: ignore[arg-type]
+    async def call(self, path: str, work: Callable[[Any], Any]) -> Any:
+        return work(_Client(self, path))
 
 
 class _Client:
