@@ -19,6 +19,8 @@ from deploy.local.stack import Stack, Stage
 from deploy.vault.keys import read_versions, rotate
 from deploy.vault.rotation import Rotation, RotationError
 from services.key_vault.domain.ciphertext import KeptCiphertext, key_version
+from services.key_vault.domain.credential import changed
+from services.key_vault.outbound.postgres_account import PostgresAccount
 from services.key_vault.outbound.postgres_ciphertexts import PostgresCiphertexts
 from shared.clock import SystemClock
 from shared.config.environment import load
@@ -240,6 +242,44 @@ async def test_what_was_changed_or_deleted_meanwhile_is_not_overwritten(
     row = await client.row(policy)
     assert (row["version"], row["always_use"], row["secret_revision"]) == (3, True, 1)
     assert row["ciphertext"].endswith("-rewrapped")
+
+
+async def test_a_rewrap_waits_for_a_command_that_has_read_what_it_will_write(
+    client: Client, infrastructure: Infrastructure
+) -> None:
+    credential = await client.add("openai", "sk-0123456789abcdefghij-AbCd")
+    config = load(PostgresConfig, infrastructure.environment("key_vault"))
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    async with open_pool(config, application_name="test") as pool:
+        ciphertexts = PostgresCiphertexts(pool)
+        kept = KeptCiphertext(
+            key=(client.account, credential),
+            ciphertext=(await client.row(credential))["ciphertext"],
+        )
+
+        async def a_rewrap_waits() -> bool:
+            found: int = await client.database.fetchval(waiting)
+            return found == 1
+
+        # left in this order: the commit, then the wait for the rewrap
+        async with (
+            asyncio.TaskGroup() as group,
+            pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            account = await PostgresAccount.locked(connection, client.account)
+            read = await account.find(credential)
+            assert read is not None
+            replacing = group.create_task(
+                ciphertexts.replace([(kept, "vault:v9:rewrapped")], SystemClock().now())
+            )
+            await wait_until(a_rewrap_waits, otherwise="the rewrap does not wait")
+            disabled = changed(read, replace(read.policy, enabled=False), None)
+            await account.keep(disabled, SystemClock().now())
+
+    assert replacing.result() == [kept.key]
+    row = await client.row(credential)
+    assert (row["enabled"], row["ciphertext"], row["version"]) == (False, "vault:v9:rewrapped", 3)
 
 
 async def test_commands_go_on_during_a_rewrap_and_nothing_of_them_is_lost(
