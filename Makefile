@@ -76,7 +76,7 @@ vault-retire: $(READY) ## daily: retire versions of the keys intake and wire tha
 
 ##@ Development
 
-.PHONY: test check lint types arch fix bench schemas lock
+.PHONY: test check lint types arch fix bench bench-rotation schemas lock
 test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
 	$(PY) -m pytest
 
@@ -98,6 +98,9 @@ fix: $(READY) ## ruff: repair and format what can be
 
 bench: $(READY) ## measure throughput and latency against two bare HTTP hops
 	$(PY) -m tests.bench
+
+bench-rotation: $(READY) ## rotate and rewrap 10,000 credentials under load; no request may fail
+	$(PY) -m tests.bench.rotation
 
 schemas: $(READY) ## write AsyncAPI, golden schemas of new events and .env.example anew
 	$(PY) -m deploy.schemas

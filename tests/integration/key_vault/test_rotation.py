@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import hvac
 import pytest
 
 from deploy.local.options import Options
 from deploy.local.places import REPOSITORY
+from deploy.local.private_files import read_json
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack, Stage
-from deploy.vault.keys import read_versions, rotate
+from deploy.vault.keys import LIVES, read_versions, retire_aged, rotate
 from deploy.vault.rotation import Rotation, RotationError
 from services.key_vault.domain.ciphertext import KeptCiphertext, key_version
 from services.key_vault.domain.credential import changed
@@ -359,6 +361,40 @@ async def test_rotating_retires_old_versions_once_nothing_is_left_at_them(
         await opened_by_dispatcher(infrastructure, old.ciphertext, context)
     assert "1 of 1" in output.getvalue()
     assert f"credentials: opens from version {after.newest} on" in output.getvalue()
+
+
+def test_a_version_of_wire_opens_until_nothing_can_need_it_and_then_no_more(
+    infrastructure: Infrastructure, operator: hvac.Client
+) -> None:
+    ingress, dispatcher = [
+        hvac.Client(url=infrastructure.vault, token=infrastructure.stack.vault_token(role))
+        for role in ("ingress", "dispatcher")
+    ]
+
+    def data_key() -> str:
+        made = ingress.secrets.transit.generate_data_key("wire", "plaintext")
+        ciphertext: str = made["data"]["ciphertext"]
+        return ciphertext
+
+    def opens(wrapped: str) -> bool:
+        try:
+            dispatcher.secrets.transit.decrypt_data("wire", wrapped)
+        except hvac.exceptions.InvalidRequest:
+            return False
+        return True
+
+    old = data_key()
+    kept = read_json(infrastructure.stack.places.secrets / "vault-root.json")
+    assert kept is not None
+    # as Vault does by itself, every day
+    rotate(hvac.Client(url=infrastructure.vault, token=kept["root_token"]), "wire")
+    new, now = data_key(), SystemClock().now()
+
+    retire_aged(operator, "wire", now)
+    assert opens(old)
+    retire_aged(operator, "wire", now + LIVES["wire"] + timedelta(seconds=1))
+
+    assert (opens(old), opens(new)) == (False, True)
 
 
 async def test_an_interrupted_rotation_is_finished_without_another_version(
