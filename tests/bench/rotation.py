@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +25,15 @@ from deploy.local.environment import bare_environment, python
 from deploy.local.options import Options
 from deploy.local.places import REPOSITORY
 from deploy.local.stack import Stack
+from deploy.tap import Tap, tap
 from services.ingress.config import OperationsConfig
 from services.ingress.operations import accounts
 from services.ingress.operations.connections import open_connections
 from shared.config.environment import load
+from shared.events.credentials import CredentialsHeartbeat
+from shared.events.topics import CREDENTIALS_STATE
 from shared.ids import AccountId
+from shared.kafka.config import KafkaConfig
 from tests.bench.load import body_of
 from tests.conftest import Infrastructure
 from tests.integration.key_vault.client import Client, open_client
@@ -73,17 +78,16 @@ async def make_accounts(stack: Stack, number: int) -> list[Account]:
     return made
 
 
-async def add_credentials(stack: Stack, owners: list[Account], number: int) -> None:
+async def add_credentials(client: Client, owners: list[Account], number: int) -> None:
     """Through Transit, Kafka, key_vault and PostgreSQL, many calls in flight."""
     slots = asyncio.Semaphore(_ADDED_AT_ONCE)
-    async with open_client(Infrastructure(stack)) as client:
 
-        async def add(place: int) -> None:
-            mine: Client = replace(client, account=owners[place % len(owners)].account_id)
-            async with slots:
-                await mine.add("openai", f"sk-bench-{place:06d}-AbCd", always_use=True)
+    async def add(place: int) -> None:
+        mine = replace(client, account=owners[place % len(owners)].account_id)
+        async with slots:
+            await mine.add("openai", f"sk-bench-{place:06d}-AbCd", always_use=True)
 
-        await asyncio.gather(*(add(place) for place in range(number)))
+    await asyncio.gather(*(add(place) for place in range(number)))
 
 
 async def steady_load(stack: Stack, owners: list[Account], stop: asyncio.Event) -> Seen:
@@ -150,21 +154,32 @@ async def rows_at(stack: Stack, version: int) -> int:
     return found
 
 
+def longest_silence(events: Tap) -> float:
+    """Seconds between two heartbeats of `credentials.state`; they are due every two."""
+    sent = [
+        each.event.sent_at for each in events.seen if isinstance(each.event, CredentialsHeartbeat)
+    ]
+    return max((later - before).total_seconds() for before, later in pairwise(sent))
+
+
 async def measure(stack: Stack, credentials: int) -> dict[str, Any]:
     """Fill, load, rotate."""
+    kafka = KafkaConfig(bootstrap_servers=str(stack.manifest["kafka"]))
     begun = time.perf_counter()
     owners = await make_accounts(stack, ACCOUNTS)
-    await add_credentials(stack, owners, credentials)
-    added_seconds = time.perf_counter() - begun
-    _say(f"{credentials:,} credentials of {len(owners)} accounts after {added_seconds:.0f} s")
-    before = await rows_at(stack, 1)
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        loading = group.create_task(steady_load(stack, owners, stop))
-        await asyncio.sleep(_BESIDE_SECONDS)
-        took = await rotate(stack)
-        await asyncio.sleep(_BESIDE_SECONDS)
-        stop.set()
+    async with open_client(Infrastructure(stack)) as client:
+        await add_credentials(client, owners, credentials)
+        added_seconds = time.perf_counter() - begun
+        _say(f"{credentials:,} credentials of {len(owners)} accounts after {added_seconds:.0f} s")
+        before, counted_before = await rows_at(stack, 1), len(client.counts)
+        stop = asyncio.Event()
+        async with tap(kafka, [CREDENTIALS_STATE]) as events, asyncio.TaskGroup() as group:
+            loading = group.create_task(steady_load(stack, owners, stop))
+            await asyncio.sleep(_BESIDE_SECONDS)
+            took = await rotate(stack)
+            await asyncio.sleep(_BESIDE_SECONDS)
+            stop.set()
+        counts = client.counts[counted_before:]
     seen = loading.result()
     after = await rows_at(stack, 2)
     times = sorted(seen.took) or [0.0]
@@ -180,6 +195,9 @@ async def measure(stack: Stack, credentials: int) -> dict[str, Any]:
         "p50_ms": round(statistics.median(times) * 1e3, 1),
         "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 1),
         "longest_ms": round(times[-1] * 1e3, 1),
+        "heartbeats": len(counts),
+        "heartbeats_with_another_count": sum(told != held for told, held in counts),
+        "longest_between_heartbeats_seconds": round(longest_silence(events), 2),
     }
 
 
