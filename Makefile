@@ -39,7 +39,8 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy credit platform-credential catalog-publish vault-policies
+.PHONY: account account-policy credit platform-credential catalog-publish vault-policies vault-rotate
+.PHONY: vault-retire
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -67,9 +68,15 @@ catalog-publish: $(READY) ## publish the model catalog to the running stack: [CA
 vault-policies: $(READY) ## bring a Vault to its keys, roles and policies: VAULT_ADDRESS= VAULT_TOKEN= (the stack's without them)
 	$(PY) -m deploy.local vault-policies
 
+vault-rotate: $(READY) ## new key versions, then rewrap every credential: [RETIRE=1] (VAULT_ADDRESS= VAULT_TOKEN= and key_vault's settings, else the stack's)
+	$(PY) -m deploy.local vault-rotate $(if $(filter 1 true,$(RETIRE)),--retire)
+
+vault-retire: $(READY) ## daily: retire versions of the keys intake and wire that nothing needs any more (VAULT_ADDRESS= VAULT_TOKEN=)
+	$(PY) -m deploy.local vault-retire
+
 ##@ Development
 
-.PHONY: test check lint types arch fix bench schemas lock
+.PHONY: test check lint types arch fix bench bench-rotation schemas lock
 test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
 	$(PY) -m pytest
 
@@ -91,6 +98,9 @@ fix: $(READY) ## ruff: repair and format what can be
 
 bench: $(READY) ## measure throughput and latency against two bare HTTP hops
 	$(PY) -m tests.bench
+
+bench-rotation: $(READY) ## rotate and rewrap 10,000 credentials under load; no request may fail
+	$(PY) -m tests.bench.rotation
 
 schemas: $(READY) ## write AsyncAPI, golden schemas of new events and .env.example anew
 	$(PY) -m deploy.schemas

@@ -18,6 +18,7 @@ from deploy.local.options import Options, remembered
 from deploy.local.places import REPOSITORY
 from deploy.local.stack import Stack, Stage
 from deploy.vault import apply as vault
+from deploy.vault import rotation
 
 # Variable → the port it chooses.
 _PORT_VARIABLES = {
@@ -88,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
             _vault_policies,
             "apply deploy/vault to VAULT_ADDRESS, else the stack's",
         ),
+        (
+            "vault-retire",
+            _vault_retire,
+            "retire old versions of the keys intake and wire; VAULT_TOKEN, else the stack's",
+        ),
         ("lock-jars", _lock_jars, "resolve Kafka's jars anew and write their lock"),
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
@@ -95,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", help="follow the log of a process")
     logs.set_defaults(command=_logs)
     logs.add_argument("name", nargs="?", default="", help="process name; all when left out")
+
+    rotate = commands.add_parser(
+        "vault-rotate",
+        help="rotate the keys of what is kept, with VAULT_TOKEN and key_vault's settings from the "
+        "environment, else the stack's",
+    )
+    rotate.set_defaults(command=_vault_rotate)
+    rotate.add_argument("--retire", action="store_true", help="old ciphertexts open no more")
 
     run = commands.add_parser("run", help="run a module with the settings of a service")
     run.set_defaults(command=_run)
@@ -207,6 +221,27 @@ def _vault_policies(given: argparse.Namespace, environment: Mapping[str, str]) -
     _stack(given).apply_vault_policies()
     sys.stdout.write("the stack's vault has its keys, policies and roles\n")
     return 0
+
+
+def _vault_rotate(given: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    return _rotation(["--retire"] if given.retire else [], given, environment)
+
+
+def _vault_retire(given: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    return _rotation(["--only-retire-aged"], given, environment)
+
+
+def _rotation(
+    arguments: Sequence[str], given: argparse.Namespace, environment: Mapping[str, str]
+) -> int:
+    if environment.get("VAULT_ADDRESS"):
+        return rotation.main(arguments, environment=environment)
+    stack = _stack(given)
+    of_stack = {
+        **stack.service_environment("key_vault"),
+        "VAULT_TOKEN": stack.vault_token("rotation"),
+    }
+    return rotation.main(arguments, environment=of_stack)
 
 
 def _run(given: argparse.Namespace, _: Mapping[str, str]) -> int:

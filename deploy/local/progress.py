@@ -1,13 +1,15 @@
-"""What `up` shows while it works: a spinner a step on a terminal, a line a step elsewhere."""
+"""What long commands show: spinners and counts on a terminal, a line a step elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self, TextIO
+from typing import Final, Self, TextIO
 
 from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+_LINE_SECONDS: Final = 2.0
 
 
 class Progress:
@@ -51,6 +53,33 @@ class Progress:
             if self._bars is not None and task is not None:
                 self._bars.remove_task(task)
             self.line(f"{what:<28} {outcome:<9} {time.monotonic() - started:5.1f} s")
+
+    @contextmanager
+    def count(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Show how many of how many are done, as the given function is told; a line at the end.
+
+        Without a terminal there is a line every few seconds too.
+        """
+        started = shown = time.monotonic()
+        done = total = 0
+        task: TaskID | None = None if self._bars is None else self._bars.add_task(what)
+
+        def show(done_now: int, total_now: int) -> None:
+            nonlocal done, total, shown
+            done, total = done_now, total_now
+            if self._bars is not None and task is not None:
+                self._bars.update(task, description=f"{what} {done:,} of {total:,}")
+            elif time.monotonic() - shown >= _LINE_SECONDS:
+                shown = time.monotonic()
+                self.line(f"{what} {done:,} of {total:,}")
+
+        try:
+            yield show
+        finally:
+            if self._bars is not None and task is not None:
+                self._bars.remove_task(task)
+            took = time.monotonic() - started
+            self.line(f"{what:<28} {f'{done:,} of {total:,}':<9} {took:5.1f} s")
 
     def line(self, text: str) -> None:
         """Write one line that stays."""

@@ -161,7 +161,12 @@ class Stack:
         """Bring the running Vault to what deploy/vault says now."""
         if self._processes.running(openbao.NAME) is None:
             raise StackError("vault is not running; start it with `make up`")
-        openbao.OpenBao(options=self.options, ports=self._ports).configure()
+        self._vault().configure()
+
+    def vault_token(self, policy: str) -> str:
+        """A short-lived token of the running Vault, with one of deploy/vault's policies."""
+        self.apply_vault_policies()
+        return self._vault().token(policy)
 
     def _bring_up(self, supervisor: Supervisor, until: Stage) -> None:
         self._choose_ports()
@@ -201,6 +206,9 @@ class Stack:
     def _kafka(self) -> kafka.Kafka:
         return kafka.Kafka(options=self.options, ports=self._ports)
 
+    def _vault(self) -> openbao.OpenBao:
+        return openbao.OpenBao(options=self.options, ports=self._ports)
+
     def _python(self) -> PythonProcesses:
         ports = self._ports
         return PythonProcesses(
@@ -208,7 +216,7 @@ class Stack:
             ports=ports,
             kafka=self._kafka(),
             postgres=postgres.Postgres(options=self.options, ports=ports),
-            vault=openbao.OpenBao(options=self.options, ports=ports),
+            vault=self._vault(),
         )
 
     def _components(self) -> list[Component]:

@@ -3,8 +3,8 @@
     python -m deploy.vault.apply --address http://127.0.0.1:8200 --token-file root-token \
         --credentials-folder somewhere-private
 
-It makes the transit mount and its three keys, forbids keys made by mistake, writes one policy a role
-and the AppRoles, and, where a folder is given, leaves each role's id and secret id there (0600).
+It makes the transit mount and its three keys, forbids keys made by mistake, writes the policies and
+the services' AppRoles, and, where a folder is given, leaves each role's id and secret id there (0600).
 """
 
 import argparse
@@ -26,6 +26,9 @@ POLICIES = Path(__file__).with_name("policies")
 
 ROLES = ("ingress", "key-vault", "dispatcher")
 """billing needs no Vault."""
+
+OPERATOR_POLICIES = ("rotation",)
+"""For short-lived tokens that an operator takes; no process logs in with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +64,10 @@ def apply(client: hvac.Client, *, role_file: Callable[[str, str], Path] | None) 
     _mounts(client)
     for key in KEYS:
         _transit_key(client, key)
+    for name in (*ROLES, *OPERATOR_POLICIES):
+        policy = (POLICIES / f"{name}.hcl").read_text(encoding="utf-8")
+        client.sys.create_or_update_policy(name=name, policy=policy)
     for role in ROLES:
-        policy = (POLICIES / f"{role}.hcl").read_text(encoding="utf-8")
-        client.sys.create_or_update_policy(name=role, policy=policy)
         client.auth.approle.create_or_update_approle(
             role_name=role,
             token_policies=[role],

@@ -191,7 +191,6 @@ def _build(
     kafka = config.kafka
     dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
     health, running = HealthTable(), Running()
-    secrets = VaultCredentials(transit, clock=clock, scope=background)
 
     def on_new_secret(credential_id: CredentialId) -> None:
         secrets.forget(credential_id)
@@ -199,6 +198,12 @@ def _build(
 
     credentials = CredentialsView(
         kafka, clock=clock, dead_letters=dead_letters, on_new_secret=on_new_secret
+    )
+    secrets = VaultCredentials(
+        transit,
+        newest_ciphertext=credentials.newest_ciphertext,
+        clock=clock,
+        scope=background,
     )
     catalog = CatalogView(kafka, clock=clock, dead_letters=dead_letters)
     balances = BalancesView(kafka, clock=clock, dead_letters=dead_letters)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from services.key_vault.domain.ciphertext import CredentialKey, KeptCiphertext
 from services.key_vault.domain.commands import CarriedOut, ChangingCommand, Outcome
 from services.key_vault.domain.credential import Credential, RemovedCredential
 from services.key_vault.domain.egress import EgressAllowed
@@ -105,6 +106,71 @@ class PublishState(Protocol):
         Raises Unavailable; the state is then published later all the same.
         """
         ...
+
+
+class Rewrapping(Protocol):
+    """Brings ciphertexts to the newest version of their key unopened. Both raise Unavailable."""
+
+    async def newest_version(self) -> int:
+        """The version that is encrypted with now."""
+        ...
+
+    async def rewrap(self, kept: Sequence[KeptCiphertext]) -> Sequence[str | None]:
+        """The new ciphertexts in order; None for one that does not belong where it is kept."""
+        ...
+
+
+class Ciphertexts(Protocol):
+    """The kept ciphertexts of all accounts. Every method raises Unavailable."""
+
+    async def count_besides(self, version: int) -> int:
+        """How many are of another version of the key."""
+        ...
+
+    async def besides(
+        self, version: int, after: CredentialKey | None, *, limit: int
+    ) -> Sequence[KeptCiphertext]:
+        """Some of those, by account and credential, after a given place."""
+        ...
+
+    async def replace(
+        self, rewrapped: Sequence[tuple[KeptCiphertext, str]], at: datetime
+    ) -> Sequence[CredentialKey]:
+        """Put new ciphertexts in the places of those still kept, and mark their states.
+
+        Gives the credentials for which that was done: one that was changed or deleted meanwhile, or
+        is just being changed, stays as it is.
+        """
+        ...
+
+    async def unpublished(
+        self, after: CredentialKey | None, *, limit: int
+    ) -> Sequence[CredentialKey]:
+        """Some credentials whose state is yet to reach dispatchers, in order, after a given one."""
+        ...
+
+
+class PublishStates(Protocol):
+    """Tells dispatchers of many credentials at once."""
+
+    async def __call__(self, keys: Sequence[CredentialKey], /) -> None:
+        """Return once Kafka has the states as they are now. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewrapPorts:
+    """Everything that rewrapping needs.
+
+    Attributes:
+        pause: waits a moment before something unavailable is tried again.
+    """
+
+    rewrapping: Rewrapping
+    ciphertexts: Ciphertexts
+    publish_states: PublishStates
+    pause: Callable[[], Awaitable[None]]
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

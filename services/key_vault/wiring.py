@@ -12,10 +12,12 @@ from services.key_vault.inbound.kafka_commands import CommandsHandler
 from services.key_vault.inbound.upkeep import Chores, Upkeep
 from services.key_vault.outbound.catalog_view import CatalogView
 from services.key_vault.outbound.kafka_state import CredentialsState, StatePublisher
+from services.key_vault.outbound.postgres_ciphertexts import PostgresCiphertexts
 from services.key_vault.outbound.postgres_credentials import PostgresCredentials
 from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
-from services.key_vault.outbound.vault_encryption import VaultEncryption
-from services.key_vault.ports import Ports
+from services.key_vault.outbound.vault_encryption import VaultEncryption, VaultRewrapping
+from services.key_vault.ports import Ports, RewrapPorts
+from services.key_vault.use_cases.rewrap_credentials import Rewrapped, rewrap_credentials
 from shared.clock import Clock, SystemClock
 from shared.events.topics import CREDENTIALS_COMMANDS
 from shared.http.health import Readiness, health_app
@@ -37,6 +39,7 @@ GROUP: Final = "key-vault"
 DRAIN_SECONDS: Final = 15.0
 """How long commands that have been read may take to be answered after a stop."""
 _HEALTH_SHUTDOWN_SECONDS: Final = 1.0
+_REWRAP_PAUSE_SECONDS: Final = 1.0
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
@@ -135,3 +138,37 @@ async def open_key_vault(
         readiness.register("heartbeats", upkeep.problem)
         readiness.register("vault", vault.healthy)
         yield KeyVault(server, catalog.view, relay, upkeep)
+
+
+async def rewrap_all(
+    config: KeyVaultConfig,
+    tell: Callable[[Rewrapped], None],
+    *,
+    clock: Clock | None = None,
+    new_id: Callable[[], str] = new_id,
+) -> Rewrapped:
+    """Rewrap what is kept, beside running processes of this service; `tell` hears how far it is.
+
+    Raises Unavailable, MigrationProblem or VaultRefused. It can be run again after anything.
+    """
+    clock = clock or SystemClock()
+    instance_id = new_instance_id("key-vault-rewrap", config.process.instance_ordinal)
+    async with (
+        open_pool(config.postgres, application_name=instance_id) as pool,
+        open_vault(config.vault, clock) as vault,
+        open_producer(config.kafka, source=instance_id, clock=clock, new_id=new_id) as producer,
+    ):
+        _ = await migrate(pool, _MIGRATIONS)
+        state = CredentialsState(producer, instance_id=instance_id, clock=clock)
+        relay = OutboxRelay(pool, producer, state.read)
+        ports = RewrapPorts(
+            rewrapping=VaultRewrapping(Transit(vault)),
+            ciphertexts=PostgresCiphertexts(pool),
+            publish_states=StatePublisher(relay).many,
+            pause=lambda: asyncio.sleep(_REWRAP_PAUSE_SECONDS),
+            clock=clock,
+        )
+        rewrapped = await rewrap_credentials(ports, tell)
+        # what Kafka did not acknowledge at first: see shared/postgres/dirty_keys
+        await relay.sweep()
+        return rewrapped

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.errors import Unavailable
-from shared.vault.errors import DEPENDENCY, VaultRefused
+from shared.vault.errors import DEPENDENCY
 from shared.vault.session import VaultSession
 
 _BATCH_MAX: Final = 100  # OpenBao refuses JSON of more than a thousand strings; an item has four
@@ -66,13 +66,13 @@ class Transit:
         )
         return _decoded(answer, "plaintext")
 
-    async def rewrap(self, key: str, items: Sequence[tuple[str, bytes]]) -> list[str]:
+    async def rewrap(self, key: str, items: Sequence[tuple[str, bytes]]) -> list[str | None]:
         """The same contents under the newest version of the key, without opening them.
 
-        `items` are ciphertexts with their contexts; the result keeps their order. One that does not
-        fit makes the whole call fail.
+        `items` are ciphertexts with their contexts; the result keeps their order, with None for each
+        that does not fit: an item must not hold up the others.
         """
-        rewrapped: list[str] = []
+        rewrapped: list[str | None] = []
         for start in range(0, len(items), _BATCH_MAX):
             rewrapped.extend(await self._rewrap_batch(key, items[start : start + _BATCH_MAX]))
         return rewrapped
@@ -88,7 +88,7 @@ class Transit:
         )
         return DataKey(plaintext=_decoded(answer, "plaintext"), wrapped=_text(answer, "ciphertext"))
 
-    async def _rewrap_batch(self, key: str, items: Sequence[tuple[str, bytes]]) -> list[str]:
+    async def _rewrap_batch(self, key: str, items: Sequence[tuple[str, bytes]]) -> list[str | None]:
         path = f"{self._mount}/rewrap/{key}"
         batch = [{"ciphertext": each, "context": _coded(context)} for each, context in items]
         answer = await self._session.call(
@@ -100,9 +100,7 @@ class Transit:
         results = answer["data"].get("batch_results")
         if not isinstance(results, list) or len(results) != len(items):
             raise Unavailable(DEPENDENCY, "an answer that is not Transit's")
-        if any(result.get("error") for result in results):
-            raise VaultRefused(path, "an item does not fit")
-        return [result["ciphertext"] for result in results]
+        return [None if result.get("error") else result["ciphertext"] for result in results]
 
 
 def _coded(raw: bytes) -> str:

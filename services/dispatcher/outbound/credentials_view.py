@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from shared.clock import Clock
 from shared.events.credentials import CredentialChanged, CredentialRemoved, CredentialsHeartbeat
 from shared.events.envelope import Heartbeat, StateEvent
@@ -43,10 +45,19 @@ class CredentialsView:
         return () if found is None else tuple(found.values())
 
     def is_current(self, credential: CredentialChanged) -> bool:
-        """Whether it still stands as it was planned with."""
-        found = self._by_account.get(credential.account_id, {})
-        known = found.get(credential.credential_id)
-        return known is credential or (known is not None and known == credential)
+        """Whether it still stands as it was planned with, but for how its secret is encrypted."""
+        known = self._known(credential)
+        return known is credential or (known is not None and _differ_in_wrapping(known, credential))
+
+    def newest_ciphertext(self, credential: CredentialChanged) -> str:
+        """The ciphertext of the same secret as it stands now: it may have been rewrapped."""
+        known = self._known(credential)
+        if known is None or known.secret_revision != credential.secret_revision:
+            return credential.ciphertext
+        return known.ciphertext
+
+    def _known(self, credential: CredentialChanged) -> CredentialChanged | None:
+        return self._by_account.get(credential.account_id, {}).get(credential.credential_id)
 
     def problem(self) -> str | None:
         """Why the view must not be relied on, or None."""
@@ -70,6 +81,12 @@ class CredentialsView:
         if not found:
             del self._by_account[account_id]
         self._on_new_secret(CredentialId(credential_id))
+
+
+def _differ_in_wrapping(known: CredentialChanged, credential: CredentialChanged) -> bool:
+    """Whether nothing but version and ciphertext differs, if at all."""
+    version, ciphertext = credential.version, credential.ciphertext
+    return msgspec.structs.replace(known, version=version, ciphertext=ciphertext) == credential
 
 
 def _must_be_opened_again(known: CredentialChanged, state: CredentialChanged) -> bool:

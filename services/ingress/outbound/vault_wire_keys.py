@@ -14,7 +14,7 @@ from shared.vault.transit import DataKey, Transit
 
 _KEY: Final = "wire"
 _RENEWED_AFTER_SECONDS: Final = 3600.0
-_USED_FOR_SECONDS_MAX: Final = 2 * 3600.0
+USED_FOR_SECONDS_MAX: Final = 2 * 3600.0
 """While Vault is away the old key serves on for this long."""
 _RETRY_SECONDS: Final = 5.0
 
@@ -32,7 +32,7 @@ class VaultWireKeys(WireKeys):
 
     @override
     def current(self) -> DataKey:
-        if self._key is None or self._age_seconds() > _USED_FOR_SECONDS_MAX:
+        if self._key is None or self._age_seconds() > USED_FOR_SECONDS_MAX:
             raise Unavailable("vault", "there is no data key")
         return self._key
 

@@ -5,8 +5,10 @@ be exact no state may be between reading and acknowledgement while it is counted
 publishes holds a lock in shared mode, the heartbeat holds it alone.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from services.key_vault.domain.ciphertext import CredentialKey
 from services.key_vault.domain.credential import Credential, state_of
 from services.key_vault.outbound.credential_rows import (
     CREDENTIAL_COLUMNS,
@@ -83,7 +85,7 @@ class CredentialsState:
 
 
 class StatePublisher:
-    """The port PublishState, through the outbox."""
+    """The ports PublishState and, by `many`, PublishStates, through the outbox."""
 
     def __init__(self, relay: OutboxRelay) -> None:
         """The relay's sweeper publishes what this could not."""
@@ -91,7 +93,10 @@ class StatePublisher:
 
     async def __call__(self, account_id: AccountId, credential_id: CredentialId) -> None:
         """Return once Kafka has the state; a key that is not dirty costs one look."""
-        key = credential_key(account_id, credential_id)
-        dirty = Written(dirty=(DirtyKey(topic=_TOPIC, key=key),))
-        if not await self._relay.publish_now(dirty):
+        await self.many([(account_id, credential_id)])
+
+    async def many(self, keys: Sequence[CredentialKey]) -> None:
+        """The same for several credentials."""
+        dirty = tuple(DirtyKey(topic=_TOPIC, key=credential_key(*key)) for key in keys)
+        if not await self._relay.publish_now(Written(dirty=dirty)):
             raise Unavailable("kafka", "the credential's state is not acknowledged")

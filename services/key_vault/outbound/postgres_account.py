@@ -1,5 +1,6 @@
 """One account's credentials inside a transaction."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -23,9 +24,10 @@ from shared.ids import AccountId, CredentialId
 from shared.postgres.outbox import mark_dirty
 from shared.postgres.pool import Connection
 
-_LOCK: Final = (
-    "select pg_advisory_xact_lock(hashtextextended('openroute.key_vault.account.' || $1, 0))"
-)
+_LOCK: Final = """
+select pg_advisory_xact_lock(hashtextextended('openroute.key_vault.account.' || account_id, 0))
+from unnest($1::text[]) as account_id
+"""
 _CARRIED_OUT: Final = """
 select command_type, credential_id, outcome, reply from commands
 where account_id = $1 and command_id = $2
@@ -57,6 +59,11 @@ values ($1, $2, $3, $4, $5, $6, $7)
 """
 
 
+async def lock_accounts(connection: Connection, account_ids: Iterable[AccountId]) -> None:
+    """Wait until no other transaction works on these accounts, always in the same order."""
+    await connection.execute(_LOCK, sorted(set(account_ids)))
+
+
 async def carried_out(
     connection: Connection, account_id: AccountId, command_id: str
 ) -> CarriedOut | None:
@@ -84,7 +91,7 @@ class PostgresAccount:
     @classmethod
     async def locked(cls, connection: Connection, account_id: AccountId) -> "PostgresAccount":
         """Wait until no other transaction works on this account."""
-        await connection.execute(_LOCK, account_id)
+        await lock_accounts(connection, [account_id])
         return cls(connection, account_id)
 
     async def carried_out(self, command_id: str) -> CarriedOut | None:

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from deploy.vault.apply import KEYS, POLICIES, ROLES
+from deploy.vault.apply import KEYS, OPERATOR_POLICIES, POLICIES, ROLES
 
 _PATH = re.compile(r'path "([^"]+)" \{\s*capabilities = \["([a-z", ]+)"\]\s*\}')
 
@@ -17,8 +17,10 @@ _GRANTED = {
 }
 
 
-def test_there_is_one_policy_a_role() -> None:
-    assert {file.stem for file in POLICIES.glob("*.hcl")} == set(ROLES) == set(_GRANTED)
+def test_there_is_one_policy_a_role_and_one_for_operators() -> None:
+    policies = {file.stem for file in POLICIES.glob("*.hcl")}
+    assert policies == {*ROLES, *OPERATOR_POLICIES}
+    assert set(ROLES) == set(_GRANTED)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -31,6 +33,16 @@ def test_a_policy_grants_update_on_exact_paths_and_nothing_else(role: str) -> No
     # `create` on a path of encryption would let a role make keys.
     assert {capabilities for _, capabilities in granted} == {"update"}
     assert not re.search(r'path "[^"]*[*+]', text)
+
+
+@pytest.mark.parametrize("policy", OPERATOR_POLICIES)
+def test_an_operators_policy_names_exact_paths_of_keys_and_opens_nothing(policy: str) -> None:
+    text = (POLICIES / f"{policy}.hcl").read_text(encoding="utf-8")
+    paths = re.findall(r'path "([^"]+)"', text)
+
+    assert all(re.fullmatch(r"transit/keys/[a-z]+(/rotate|/config)?", path) for path in paths)
+    configured = [path for path in paths if path.endswith("/config")]
+    assert text.count('allowed_parameters = { "min_decryption_version" = [] }') == len(configured)
 
 
 def test_every_key_that_a_policy_names_is_made() -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from services.dispatcher.outbound.balances_view import BalancesView
 from services.dispatcher.outbound.catalog_view import CatalogView
 from services.dispatcher.outbound.credentials_view import CredentialsView
@@ -70,6 +72,22 @@ def test_a_credential_is_current_until_anything_of_it_changes() -> None:
     assert view.is_current(before)
     put(view, credential("a", version=2, always_use=True))
     assert not view.is_current(before)
+
+
+def test_a_rewrapped_ciphertext_changes_nothing_of_a_plan_and_is_the_one_to_open() -> None:
+    told: list[CredentialId] = []
+    view = credentials(told)
+    before = credential("a")
+    put(view, before)
+    after = msgspec.structs.replace(before, version=2, ciphertext="vault:v2:rewrapped")
+    put(view, after)
+    assert view.is_current(before)
+    assert view.newest_ciphertext(before) == "vault:v2:rewrapped"
+    assert told == []
+    new_key = msgspec.structs.replace(after, version=3, secret_revision=2, ciphertext="vault:v2:k")
+    put(view, new_key)
+    assert not view.is_current(before)
+    assert view.newest_ciphertext(before) == before.ciphertext
 
 
 def test_credentials_are_a_problem_until_read_and_counted() -> None:
