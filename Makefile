@@ -39,7 +39,7 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy credit platform-credential catalog-publish vault-policies
+.PHONY: account account-policy credit platform-credential catalog-publish vault-policies audit-verify
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -66,6 +66,9 @@ catalog-publish: $(READY) ## publish the model catalog to the running stack: [CA
 
 vault-policies: $(READY) ## bring a Vault to its keys, roles and policies: VAULT_ADDRESS= VAULT_TOKEN= (the stack's without them)
 	$(PY) -m deploy.local vault-policies
+
+audit-verify: $(READY) ## check that nobody changed the audit of credentials: each damage is named, exit 1 for any
+	$(PY) -m deploy.local run --as key_vault -- services.key_vault --verify-audit
 
 ##@ Development
 

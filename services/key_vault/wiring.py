@@ -10,11 +10,13 @@ from services.key_vault.config import KeyVaultConfig
 from services.key_vault.domain.egress import egress_allowed
 from services.key_vault.inbound.kafka_commands import CommandsHandler
 from services.key_vault.inbound.upkeep import Chores, Upkeep
+from services.key_vault.outbound.kafka_audit import KafkaAudit
 from services.key_vault.outbound.kafka_state import CredentialsState, StatePublisher
+from services.key_vault.outbound.postgres_audit import PostgresAudit
 from services.key_vault.outbound.postgres_credentials import PostgresCredentials
 from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
 from services.key_vault.outbound.vault_encryption import VaultEncryption
-from services.key_vault.ports import Ports
+from services.key_vault.ports import AuditChains, Ports, PublishedAudit
 from shared.clock import Clock, SystemClock
 from shared.events.topics import CREDENTIALS_COMMANDS
 from shared.http.health import Readiness, health_app
@@ -26,6 +28,7 @@ from shared.kafka.producer import open_producer
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
+from shared.postgres.publications import Publications
 from shared.tasks import TaskScope
 from shared.telemetry.metrics import Metrics
 from shared.vault.session import open_vault
@@ -41,16 +44,24 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 class KeyVault:
     """The service, connected and ready to run."""
 
-    def __init__(self, server: CallServer, relay: OutboxRelay, upkeep: Upkeep) -> None:
+    def __init__(
+        self,
+        server: CallServer,
+        relay: OutboxRelay,
+        publications: Publications,
+        upkeep: Upkeep,
+    ) -> None:
         """All parts are connected."""
         self._server = server
         self._relay = relay
+        self._publications = publications
         self._upkeep = upkeep
 
     async def run(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop`, then those already read; raises what broke a part of it."""
         async with TaskScope() as background, TaskScope() as serving:
             _ = background.start(self._relay.run(), name="outbox")
+            _ = background.start(self._publications.run(), name="publications")
             _ = background.start(self._upkeep.send_heartbeats(), name="heartbeats")
             _ = background.start(self._upkeep.sweep(), name="sweeper")
             _ = serving.start(self._server.run(stop), name="commands")
@@ -96,9 +107,10 @@ async def open_key_vault(
         _ = await migrate(pool, _MIGRATIONS)
         state = CredentialsState(producer, instance_id=instance_id, clock=clock)
         relay = OutboxRelay(pool, producer, state.read)
+        publications = Publications(relay)
         ports = Ports(
             encryption=VaultEncryption(Transit(vault)),
-            credentials=PostgresCredentials(pool),
+            credentials=PostgresCredentials(pool, producer, publications.hand),
             publish_state=StatePublisher(relay),
             egress_allowed=egress_allowed(config.egress_allow),
             clock=clock,
@@ -124,4 +136,11 @@ async def open_key_vault(
         readiness.register("commands", server.problem)
         readiness.register("heartbeats", upkeep.problem)
         readiness.register("vault", vault.healthy)
-        yield KeyVault(server, relay, upkeep)
+        yield KeyVault(server, relay, publications, upkeep)
+
+
+@asynccontextmanager
+async def open_audit(config: KeyVaultConfig) -> AsyncIterator[tuple[AuditChains, PublishedAudit]]:
+    """The audit alone, kept and published, for a tool that only reads it."""
+    async with open_pool(config.postgres, application_name="key-vault-audit") as pool:
+        yield PostgresAudit(pool), KafkaAudit(config.kafka)

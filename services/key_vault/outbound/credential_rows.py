@@ -7,22 +7,29 @@ import msgspec
 from services.key_vault.domain.commands import CarriedOut, Outcome
 from services.key_vault.domain.credential import Credential, KeptSecret, RemovedCredential
 from services.key_vault.domain.policy import Policy
-from shared.events.credentials import CredentialForgotten, CredentialKept, Deployment, Filters
+from shared.events.credentials import (
+    CredentialForgotten,
+    CredentialKept,
+    CredentialsReordered,
+    Deployment,
+    Filters,
+)
 from shared.events.envelope import Refused
 
 CREDENTIAL_COLUMNS: Final = (
-    "account_id, credential_id, provider, label, name, enabled, section, always_use,"
-    ' "order", filters, deployments, ciphertext, secret_revision, version, created_at'
+    "account_id, credential_id, provider, label, name, note, enabled, section,"
+    ' always_use, "order", filters, deployments, ciphertext, secret_revision, version, created_at'
 )
 _OUTCOMES: Final[dict[str, type[Outcome]]] = {
     "kept": CredentialKept,
     "forgotten": CredentialForgotten,
+    "reordered": CredentialsReordered,
     "refused": Refused,
 }
 _OUTCOME_NAMES: Final = {kind: name for name, kind in _OUTCOMES.items()}
 
 
-def credential_of(row: Any) -> Credential:
+def credential_in(row: Any) -> Credential:
     """The credential in a row that is not deleted."""
     deployments = row["deployments"]
     return Credential(
@@ -31,6 +38,7 @@ def credential_of(row: Any) -> Credential:
         provider=row["provider"],
         policy=Policy(
             name=row["name"],
+            note=row["note"],
             enabled=row["enabled"],
             section=row["section"],
             always_use=row["always_use"],
@@ -61,6 +69,7 @@ def values_of(credential: Credential) -> tuple[Any, ...]:
         credential.provider,
         secret.label,
         policy.name,
+        policy.note,
         policy.enabled,
         policy.section,
         policy.always_use,
@@ -77,7 +86,7 @@ def values_of(credential: Credential) -> tuple[Any, ...]:
 def credential_or_removal_of(row: Any) -> Credential | RemovedCredential:
     """What a row stands for, deleted or not."""
     if row["deleted_at"] is None:
-        return credential_of(row)
+        return credential_in(row)
     return RemovedCredential(
         account_id=row["account_id"], credential_id=row["credential_id"], version=row["version"]
     )

@@ -5,6 +5,7 @@ be exact no state may be between reading and acknowledgement while it is counted
 publishes holds a lock in shared mode, the heartbeat holds it alone.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from services.key_vault.domain.credential import Credential, state_of
@@ -89,9 +90,9 @@ class StatePublisher:
         """The relay's sweeper publishes what this could not."""
         self._relay = relay
 
-    async def __call__(self, account_id: AccountId, credential_id: CredentialId) -> None:
-        """Return once Kafka has the state; a key that is not dirty costs one look."""
-        key = credential_key(account_id, credential_id)
-        dirty = Written(dirty=(DirtyKey(topic=_TOPIC, key=key),))
+    async def __call__(self, account_id: AccountId, credential_ids: Sequence[CredentialId]) -> None:
+        """Return once Kafka has the states; a key that is not dirty costs one look."""
+        keys = [credential_key(account_id, each) for each in credential_ids]
+        dirty = Written(dirty=tuple(DirtyKey(topic=_TOPIC, key=key) for key in keys))
         if not await self._relay.publish_now(dirty):
             raise Unavailable("kafka", "the credential's state is not acknowledged")
