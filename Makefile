@@ -39,7 +39,7 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy credit platform-credential catalog-publish vault-policies audit-verify
+.PHONY: account account-policy api-key-policy credit platform-credential catalog-publish vault-policies audit-verify
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -50,6 +50,11 @@ account-policy: $(READY) ## change an account: ACCOUNT= [FREE_REQUESTS=] [FEE_PE
 		$${FREE_REQUESTS:+--free-requests "$$FREE_REQUESTS"} \
 		$${FEE_PERCENT:+--fee-percent "$$FEE_PERCENT"} \
 		$${BYOK_ONLY:+--byok-only "$$BYOK_ONLY"}
+
+api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) BYOK_ONLY=true|false
+	$(call need,KEY_HASH,KEY_HASH=9f86d0... BYOK_ONLY=true)
+	$(call need,BYOK_ONLY,KEY_HASH=9f86d0... BYOK_ONLY=true)
+	$(OPERATIONS) api-key-policy --key-hash "$$KEY_HASH" --byok-only "$$BYOK_ONLY"
 
 credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only]
 	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)

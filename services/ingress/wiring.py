@@ -213,7 +213,12 @@ def _build(
         ),
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
-        byok=ByokPages(callers=callers, bodies=bodies, administer=administer),
+        byok=ByokPages(
+            callers=callers,
+            bodies=bodies,
+            administer=administer,
+            trusted_proxies=http.trusted_proxies,
+        ),
     )
     ingress = Ingress(
         app=app,

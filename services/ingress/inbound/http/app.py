@@ -36,6 +36,7 @@ def ingress_app(
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
         "/byok": {"GET": byok.page, "POST": byok.create},
+        "/byok/order": {"PUT": byok.order},
         "/byok/{credential_id}": {
             "GET": byok.get,
             "PATCH": byok.change,
