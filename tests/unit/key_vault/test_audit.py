@@ -294,6 +294,21 @@ async def test_each_kind_of_damage_is_named_at_its_place() -> None:
     assert ("a", 4, "it cannot be read") in await told([*rows[:3], unreadable, rows[4]])
 
 
+async def test_a_chain_that_was_cut_and_went_on_is_found_whichever_end_it_has() -> None:
+    published = chain("a", 3)
+    head = Head(number=1, hash=published[0].hash)
+    command = DeleteCredential(
+        command_id="later", account_id=AccountId("a"), credential_id=CredentialId("c")
+    )
+    deed = Deed(action="delete", credential_id=CredentialId("c"), provider="openai")
+    went_on = link(head, [deed, deed], command, NOW)
+    for kept in (published, [published[0], *went_on]):
+        _, found = await damages([row_of(each) for each in kept], [*published, *went_on])
+        assert [(each.number, each.what) for each in found] == [
+            (number, "it was published with another hash: it was replaced") for number in (2, 3)
+        ]
+
+
 @given(st.data())
 async def test_whatever_one_does_to_a_chain_is_found(data: st.DataObject) -> None:
     published = [*chain("a", 6), *chain("b", 3)]
