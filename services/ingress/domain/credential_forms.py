@@ -1,7 +1,8 @@
 """What a client sends to add or change a credential, in OpenRouter's words, and its translation.
 
 OpenRouter's words (`disabled`, `is_fallback`, `sort_order`, `allowed_*`) stop here. A `key` may be a
-string, or the provider's configuration itself as JSON, which is kept as its text.
+string, or the provider's configuration itself as JSON, which is kept as its text. Its fields that
+stand for what this gateway does not have may be sent back as `to_wire` shows them, not otherwise.
 """
 
 import re
@@ -57,6 +58,9 @@ class CredentialForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     is_fallback: bool = False
     always_use: bool | _Unset = msgspec.UNSET
     is_required: bool | _Unset = msgspec.UNSET
+    is_byok_only: bool = False
+    declared_region: Any = None
+    declared_zdr: Any = None
     sort_order: Order | None = None
     allowed_models: _Filter | None = None
     allowed_api_key_hashes: _Hashes | None = None
@@ -73,6 +77,9 @@ class CredentialChangeForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     is_fallback: bool | _Unset = msgspec.UNSET
     always_use: bool | _Unset = msgspec.UNSET
     is_required: bool | _Unset = msgspec.UNSET
+    is_byok_only: bool = False
+    declared_region: Any = None
+    declared_zdr: Any = None
     sort_order: Order | _Unset = msgspec.UNSET
     allowed_models: _Filter | _Unset | None = msgspec.UNSET
     allowed_api_key_hashes: _Hashes | _Unset | None = msgspec.UNSET
@@ -104,12 +111,12 @@ def read_credential(body: bytes) -> CredentialForm | Refusal:
     form = read_json(body, CredentialForm)
     if isinstance(form, CredentialForm) and form.workspace_id is not None:
         return NO_WORKSPACES
-    return _with_one_word_for_always_use(form)
+    return _in_our_words(form)
 
 
 def read_credential_change(body: bytes) -> CredentialChangeForm | Refusal:
     """The form, or what is wrong with it and where."""
-    return _with_one_word_for_always_use(read_json(body, CredentialChangeForm))
+    return _in_our_words(read_json(body, CredentialChangeForm))
 
 
 def read_order(body: bytes) -> OrderForm | Refusal:
@@ -136,9 +143,19 @@ def credential_id(text: str) -> CredentialId | None:
     return CredentialId(lowered) if _ID_FORM.fullmatch(lowered) else None
 
 
-def _with_one_word_for_always_use(form: _Form | Refusal) -> _Form | Refusal:
+def _in_our_words(form: _Form | Refusal) -> _Form | Refusal:
     """Both forms may say `is_required`, OpenRouter's own clients' word for `always_use`."""
-    if isinstance(form, Refusal) or form.is_required is msgspec.UNSET:
+    if isinstance(form, Refusal):
+        return form
+    if form.is_byok_only:
+        return refusals.invalid(
+            "is not supported; always_use keeps the models of a credential off credits",
+            field="is_byok_only",
+        )
+    for field in ("declared_region", "declared_zdr"):
+        if getattr(form, field) is not None:
+            return refusals.invalid("is not supported; it can only be null", field=field)
+    if form.is_required is msgspec.UNSET:
         return form
     if form.always_use not in {msgspec.UNSET, form.is_required}:
         return refusals.invalid("contradicts always_use", field="is_required")

@@ -163,3 +163,23 @@ def test_a_note_is_bounded_and_may_be_cleared() -> None:
     form = read_credential_change(b'{"note":null}')
     assert isinstance(form, CredentialChangeForm)
     assert form.note is None
+
+
+def test_a_client_may_send_back_what_it_was_shown_of_things_that_are_not_here() -> None:
+    sent = {"is_byok_only": False, "declared_region": None, "declared_zdr": None}
+    add = {"provider": "p", "key": "k", "workspace_id": None, **sent}
+    assert isinstance(read_credential(json.dumps(add).encode()), CredentialForm)
+    assert isinstance(read_credential_change(json.dumps(sent).encode()), CredentialChangeForm)
+
+
+@pytest.mark.parametrize(
+    "sent", [{"is_byok_only": True}, {"declared_region": "us"}, {"declared_zdr": False}]
+)
+def test_what_is_not_here_is_refused_rather_than_forgotten(sent: dict[str, Any]) -> None:
+    for refusal in (
+        read_credential(json.dumps({"provider": "p", "key": "k", **sent}).encode()),
+        read_credential_change(json.dumps(sent).encode()),
+    ):
+        assert isinstance(refusal, Refusal)
+        assert (refusal.status, refusal.field) == (400, next(iter(sent)))
+        assert "not supported" in refusal.message
