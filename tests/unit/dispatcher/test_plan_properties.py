@@ -11,7 +11,7 @@ from services.dispatcher.domain.failure import FailureClass
 from services.dispatcher.domain.health import Health
 from services.dispatcher.domain.plan import ATTEMPTS_MAX, Plan, plan
 from shared.events.credentials import CredentialChanged, Deployment, Filters
-from shared.ids import ApiKeyHash
+from shared.ids import ApiKeyHash, MemberId
 from tests.unit.dispatcher.made import (
     KEY,
     MINI,
@@ -26,12 +26,13 @@ from tests.unit.dispatcher.made import (
 
 _PROVIDERS = ("openai", "azure", "groq")
 _TIERS = {"prioritized": 0, "shared": 1, "fallback": 2}
-_CALLER = Caller(api_key_hash=KEY, member_id=None)
+_CALLER = Caller(api_key_hash=KEY, member_id=MemberId("me"))
 
 _filters = st.builds(
     Filters,
     models=st.sampled_from([None, [MODEL], [MINI], []]),
     api_key_hashes=st.sampled_from([None, [KEY], [ApiKeyHash("b" * 64)]]),
+    member_ids=st.sampled_from([None, [MemberId("me")], [MemberId("another")]]),
 )
 _deployments = st.sampled_from(
     [
@@ -118,6 +119,8 @@ def test_the_plans_promises_hold(
         used = attempt.credential
         assert used in (own if attempt.is_byok else shared)
         assert is_admitted(used, attempt.model, _CALLER)
+        assert used.enabled
+        _assert_let_in(used.filters, attempt.model)
         assert used.credential_id not in sick
         assert used.provider == attempt.endpoint.provider
         if "only" in preferences:
@@ -131,6 +134,13 @@ def test_the_plans_promises_hold(
     assert [each for each in again.attempts if each.is_byok] == [
         each for each in found.attempts if each.is_byok
     ]
+
+
+def _assert_let_in(filters: Filters, slug: str) -> None:
+    """Every filter lets the caller in, told from scratch."""
+    assert filters.models is None or slug in filters.models
+    assert filters.api_key_hashes is None or _CALLER.api_key_hash in filters.api_key_hashes
+    assert filters.member_ids is None or _CALLER.member_id in filters.member_ids
 
 
 def _insists(own: CredentialChanged, slug: str) -> bool:

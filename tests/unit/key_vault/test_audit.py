@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.key_vault.domain.audit_chain import AuditRow, Damage, Head, link, row_of
-from services.key_vault.domain.audit_deeds import Deed
+from services.key_vault.domain.audit_deeds import Deed, refused
 from services.key_vault.domain.policy import Policy
 from services.key_vault.use_cases.add_credential import add_credential
 from services.key_vault.use_cases.change_credential import change_credential
@@ -137,6 +137,12 @@ async def test_a_refused_command_is_written_without_what_follows_the_field(world
     assert secret not in canonical_form(first).decode()
     assert (second.action, second.credential_id) == ("delete", "c9")
     assert second.refused == AuditRefusal(code="not_found")
+
+
+@pytest.mark.parametrize("path", ["key", "key.pasted", "key[1].pasted", "key[1]"])
+def test_of_a_refusals_path_only_the_beginning_is_written(path: str) -> None:
+    refusal = Refused(code="invalid", field=path, message="There is no field pasted.")
+    assert refused(to_add("c1"), refusal).refused == AuditRefusal(code="invalid", field="key")
 
 
 async def test_a_change_without_effect_and_a_repeated_command_leave_nothing(world: World) -> None:
