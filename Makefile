@@ -39,8 +39,8 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy credit platform-credential catalog-publish vault-policies vault-rotate
-.PHONY: vault-retire
+.PHONY: account account-policy api-key-policy credit platform-credential catalog-publish vault-policies
+.PHONY: vault-rotate vault-retire audit-verify
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -51,6 +51,11 @@ account-policy: $(READY) ## change an account: ACCOUNT= [FREE_REQUESTS=] [FEE_PE
 		$${FREE_REQUESTS:+--free-requests "$$FREE_REQUESTS"} \
 		$${FEE_PERCENT:+--fee-percent "$$FEE_PERCENT"} \
 		$${BYOK_ONLY:+--byok-only "$$BYOK_ONLY"}
+
+api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) BYOK_ONLY=true|false
+	$(call need,KEY_HASH,KEY_HASH=9f86d0... BYOK_ONLY=true)
+	$(call need,BYOK_ONLY,KEY_HASH=9f86d0... BYOK_ONLY=true)
+	$(OPERATIONS) api-key-policy --key-hash "$$KEY_HASH" --byok-only "$$BYOK_ONLY"
 
 credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only]
 	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
@@ -73,6 +78,9 @@ vault-rotate: $(READY) ## new key versions, then rewrap every credential: [RETIR
 
 vault-retire: $(READY) ## daily: retire versions of the keys intake and wire that nothing needs any more (VAULT_ADDRESS= VAULT_TOKEN=)
 	$(PY) -m deploy.local vault-retire
+
+audit-verify: $(READY) ## check that nobody changed the audit of credentials: each damage is named, exit 1 for any
+	$(PY) -m deploy.local run --as key_vault -- services.key_vault.operations verify-audit
 
 ##@ Development
 

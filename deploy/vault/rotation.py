@@ -4,7 +4,7 @@
 
 Two rights take part, and neither opens anything. VAULT_TOKEN, the operator's, has the policy
 `rotation`: it makes versions and retires them. key_vault's own settings, in the same environment,
-are for its `--rewrap`, which owns the rows. It may be stopped anywhere and run again: rows that are
+are for its `rewrap`, which owns the rows. It may be stopped anywhere and run again: rows that are
 left at an old version mean that a rotation is unfinished, and then it is finished first.
 """
 
@@ -41,7 +41,7 @@ class RotationError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrapped:
-    """The last line of key_vault's `--rewrap`."""
+    """The last line of key_vault's `rewrap`."""
 
     version: int
     rewrapped: int
@@ -107,9 +107,9 @@ class Rotation:
             raise RotationError(f"{rewrapped.misfits} credentials do not open where they are kept")
 
     def _rewrap(self) -> Rewrapped:
-        """Run key_vault's `--rewrap` and show how far it is; all but misfits are at its version then."""
+        """Run key_vault's `rewrap` and show how far it is; all but misfits are at its version then."""
         process = subprocess.Popen(
-            [python(), "-m", "services.key_vault", "--rewrap"],
+            [python(), "-m", "services.key_vault.operations", "rewrap"],
             cwd=REPOSITORY,
             env=dict(self._key_vault),
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,6 @@ from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.prometheus_observer import PrometheusObserver
-from services.billing.outbound.publications import Publications
 from services.billing.use_cases.keep_house import KeepHouse
 from services.billing.use_cases.post_facts import PostFacts
 from services.billing.use_cases.send_heartbeats import SendHeartbeats
@@ -28,6 +27,7 @@ from shared.kafka.producer import EventProducer, open_producer
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Pool, open_pool
+from shared.postgres.publications import Publications
 from shared.tasks import TaskScope
 from shared.telemetry.metrics import Metrics
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from services.ingress.domain.client_address import Networks, networks
 from shared.config import parsers
 from shared.config.environment import setting
 from shared.config.process import ProcessConfig
@@ -56,6 +57,14 @@ class HttpConfig:
         "Whether streams send comments while they wait; false for clients that cannot read them",
         example="true",
         default=True,
+    )
+    trusted_proxies: Networks = setting(
+        "TRUSTED_PROXIES",
+        "Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated: the "
+        "audit then has the client's address instead of theirs",
+        example="10.0.0.0/8",
+        default=(),
+        parse=networks,
     )
     drain_seconds: float = setting(
         "HTTP_DRAIN_SECONDS",

@@ -215,7 +215,12 @@ def _build(
         ),
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
-        byok=ByokPages(callers=callers, bodies=bodies, administer=administer),
+        byok=ByokPages(
+            callers=callers,
+            bodies=bodies,
+            administer=administer,
+            trusted_proxies=http.trusted_proxies,
+        ),
         plan=PlanPage(
             callers=callers,
             describe_plan=DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),

@@ -1,15 +1,18 @@
 """What the use cases ask of the world."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from services.key_vault.domain.audit_chain import AuditRow
+from services.key_vault.domain.audit_deeds import Deed
 from services.key_vault.domain.ciphertext import CredentialKey, KeptCiphertext
 from services.key_vault.domain.commands import CarriedOut, ChangingCommand, Outcome
 from services.key_vault.domain.credential import Credential, RemovedCredential
 from services.key_vault.domain.egress import EgressAllowed
 from shared.clock import Clock
+from shared.events.credential_audit import CredentialAudited
 from shared.events.credentials import Section
 from shared.ids import AccountId, CredentialId
 from shared.secret import Secret
@@ -60,12 +63,24 @@ class AccountCredentials(Protocol):
         """The highest order in a section, or None when it is empty."""
         ...
 
+    async def of_provider(self, provider: str) -> Sequence[Credential]:
+        """All of the account's credentials of a provider."""
+        ...
+
     async def keep(self, credential: Credential, at: datetime) -> None:
         """Store a credential, new or changed, and mark its state as to be published."""
         ...
 
+    async def move(self, credentials: Sequence[Credential], at: datetime) -> None:
+        """Store their sections and orders, and mark their states as to be published."""
+        ...
+
     async def wipe(self, credential: RemovedCredential, at: datetime) -> None:
         """Delete its key material, and mark the removal as to be published."""
+        ...
+
+    async def audit(self, command: ChangingCommand, deeds: Sequence[Deed], at: datetime) -> None:
+        """Put them at the end of the account's audit."""
         ...
 
     async def record(self, command: ChangingCommand, outcome: Outcome, at: datetime) -> None:
@@ -100,10 +115,12 @@ class Credentials(Protocol):
 class PublishState(Protocol):
     """Tells dispatchers what has been committed."""
 
-    async def __call__(self, account_id: AccountId, credential_id: CredentialId, /) -> None:
-        """Return once Kafka has the state as it is now; at once when it has already.
+    async def __call__(
+        self, account_id: AccountId, credential_ids: Sequence[CredentialId], /
+    ) -> None:
+        """Return once Kafka has the states as they are now; at once when it has already.
 
-        Raises Unavailable; the state is then published later all the same.
+        Raises Unavailable; the states are then published later all the same.
         """
         ...
 
@@ -171,6 +188,28 @@ class RewrapPorts:
     publish_states: PublishStates
     pause: Callable[[], Awaitable[None]]
     clock: Clock
+
+
+class AuditChains(Protocol):
+    """The audit as it is kept. Every method raises Unavailable."""
+
+    def rows(self) -> AsyncIterator[AuditRow]:
+        """All of it as it stands at one moment, by account and number."""
+        ...
+
+    async def hashes(
+        self, places: Sequence[tuple[AccountId, int]]
+    ) -> Mapping[tuple[AccountId, int], str]:
+        """The hashes that are kept at these places, by account and number."""
+        ...
+
+
+class PublishedAudit(Protocol):
+    """The audit as it was told to the world."""
+
+    def batches(self) -> AsyncIterator[Sequence[CredentialAudited]]:
+        """All that is still there, in batches. Raises Unavailable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,14 @@ from services.key_vault.domain.egress import egress_allowed
 from services.key_vault.inbound.kafka_commands import CommandsHandler
 from services.key_vault.inbound.upkeep import Chores, Upkeep
 from services.key_vault.outbound.catalog_view import CatalogView
+from services.key_vault.outbound.kafka_audit import KafkaAudit
 from services.key_vault.outbound.kafka_state import CredentialsState, StatePublisher
+from services.key_vault.outbound.postgres_audit import PostgresAudit
 from services.key_vault.outbound.postgres_ciphertexts import PostgresCiphertexts
 from services.key_vault.outbound.postgres_credentials import PostgresCredentials
 from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
 from services.key_vault.outbound.vault_encryption import VaultEncryption, VaultRewrapping
-from services.key_vault.ports import Ports, RewrapPorts
+from services.key_vault.ports import AuditChains, Ports, PublishedAudit, RewrapPorts
 from services.key_vault.use_cases.rewrap_credentials import Rewrapped, rewrap_credentials
 from shared.clock import Clock, SystemClock
 from shared.events.topics import CREDENTIALS_COMMANDS
@@ -30,6 +32,7 @@ from shared.kafka.view import View
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
+from shared.postgres.publications import Publications
 from shared.tasks import TaskScope
 from shared.telemetry.metrics import Metrics
 from shared.vault.session import open_vault
@@ -47,12 +50,18 @@ class KeyVault:
     """The service, connected and ready to run."""
 
     def __init__(
-        self, server: CallServer, catalog: View, relay: OutboxRelay, upkeep: Upkeep
+        self,
+        server: CallServer,
+        catalog: View,
+        relay: OutboxRelay,
+        publications: Publications,
+        upkeep: Upkeep,
     ) -> None:
         """All parts are connected."""
         self._server = server
         self._catalog = catalog
         self._relay = relay
+        self._publications = publications
         self._upkeep = upkeep
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -60,6 +69,7 @@ class KeyVault:
         async with TaskScope() as background, TaskScope() as serving:
             _ = background.start(self._catalog.run(asyncio.Event()), name="catalog")
             _ = background.start(self._relay.run(), name="outbox")
+            _ = background.start(self._publications.run(), name="publications")
             _ = background.start(self._upkeep.send_heartbeats(), name="heartbeats")
             _ = background.start(self._upkeep.sweep(), name="sweeper")
             _ = serving.start(self._server.run(stop), name="commands")
@@ -107,9 +117,10 @@ async def open_key_vault(
         relay = OutboxRelay(pool, producer, state.read)
         dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
         catalog = CatalogView(config.kafka, clock=clock, dead_letters=dead_letters)
+        publications = Publications(relay)
         ports = Ports(
             encryption=VaultEncryption(Transit(vault)),
-            credentials=PostgresCredentials(pool),
+            credentials=PostgresCredentials(pool, producer, publications.hand),
             publish_state=StatePublisher(relay),
             catalog=catalog,
             egress_allowed=egress_allowed(config.egress_allow),
@@ -137,7 +148,7 @@ async def open_key_vault(
         readiness.register("catalog", catalog.view.problem)
         readiness.register("heartbeats", upkeep.problem)
         readiness.register("vault", vault.healthy)
-        yield KeyVault(server, catalog.view, relay, upkeep)
+        yield KeyVault(server, catalog.view, relay, publications, upkeep)
 
 
 async def rewrap_all(
@@ -172,3 +183,10 @@ async def rewrap_all(
         # what Kafka did not acknowledge at first: see shared/postgres/dirty_keys
         await relay.sweep()
         return rewrapped
+
+
+@asynccontextmanager
+async def open_audit(config: KeyVaultConfig) -> AsyncIterator[tuple[AuditChains, PublishedAudit]]:
+    """The audit alone, kept and published, for a tool that only reads it."""
+    async with open_pool(config.postgres, application_name="key-vault-audit") as pool:
+        yield PostgresAudit(pool), KafkaAudit(config.kafka)

@@ -24,3 +24,4 @@ class ApiKeyChanged(StateEvent, frozen=True, kw_only=True):
     account_id: AccountId
     management: bool = False
     disabled: bool = False
+    byok_only: bool = False

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.events.credential_audit import Actor
 from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
 from shared.ids import AccountId, ApiKeyHash, CredentialId, MemberId
 
@@ -33,11 +34,13 @@ class AddCredential(Event, frozen=True, kw_only=True):
     provider: str
     sealed_key: str
     name: str | None = None
+    note: str | None = None
     enabled: bool = True
     section: Section = "prioritized"
     always_use: bool = False
     order: int | None = None
     filters: Filters = Filters()
+    actor: Actor | None = None
 
 
 class ChangeCredential(Event, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class ChangeCredential(Event, frozen=True, kw_only=True):
     credential_id: CredentialId
     sealed_key: str | msgspec.UnsetType = msgspec.UNSET
     name: str | msgspec.UnsetType | None = msgspec.UNSET
+    note: str | msgspec.UnsetType | None = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
     section: Section | msgspec.UnsetType = msgspec.UNSET
     always_use: bool | msgspec.UnsetType = msgspec.UNSET
@@ -55,6 +59,7 @@ class ChangeCredential(Event, frozen=True, kw_only=True):
     allowed_models: list[str] | msgspec.UnsetType | None = msgspec.UNSET
     allowed_api_key_hashes: list[ApiKeyHash] | msgspec.UnsetType | None = msgspec.UNSET
     allowed_member_ids: list[MemberId] | msgspec.UnsetType | None = msgspec.UNSET
+    actor: Actor | None = None
 
 
 class DeleteCredential(Event, frozen=True, kw_only=True):
@@ -63,6 +68,21 @@ class DeleteCredential(Event, frozen=True, kw_only=True):
     command_id: str
     account_id: AccountId
     credential_id: CredentialId
+    actor: Actor | None = None
+
+
+class ReorderCredentials(Event, frozen=True, kw_only=True):
+    """Set the order, and the sections, of all of an account's credentials of one provider.
+
+    Both lists together name each of them once; a credential's order becomes its place in its list.
+    """
+
+    command_id: str
+    account_id: AccountId
+    provider: str
+    prioritized: list[CredentialId]
+    fallback: list[CredentialId]
+    actor: Actor | None = None
 
 
 class GetCredential(Event, frozen=True, kw_only=True):
@@ -94,6 +114,7 @@ class CredentialDescription(msgspec.Struct, frozen=True, kw_only=True):
     order: int
     filters: Filters
     created_at: datetime
+    note: str | None = None
 
 
 class CredentialKept(CallReply, frozen=True, kw_only=True):
@@ -106,6 +127,14 @@ class CredentialForgotten(CallReply, frozen=True, kw_only=True):
     """Answers `DeleteCredential`."""
 
     credential_id: CredentialId
+
+
+class CredentialsReordered(CallReply, frozen=True, kw_only=True):
+    """Answers `ReorderCredentials` with what now holds."""
+
+    provider: str
+    prioritized: list[CredentialId]
+    fallback: list[CredentialId]
 
 
 class CredentialsListed(CallReply, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from shared.events import (
     billing,
     catalog,
     completions,
+    credential_audit,
     credentials,
     dead_letters,
     generations,
@@ -101,6 +102,7 @@ INGRESS_REPLIES = Topic(
         completions.DispatcherAlive,
         credentials.CredentialKept,
         credentials.CredentialForgotten,
+        credentials.CredentialsReordered,
         credentials.CredentialsListed,
         billing.Spending,
         plans.PlanExplained,
@@ -197,6 +199,7 @@ CREDENTIALS_COMMANDS = Topic(
         credentials.AddCredential,
         credentials.ChangeCredential,
         credentials.DeleteCredential,
+        credentials.ReorderCredentials,
         credentials.GetCredential,
         credentials.ListCredentials,
     ),
@@ -219,6 +222,19 @@ CREDENTIALS_STATE = Topic(
     consumers=("dispatcher",),
     why="what dispatchers plan with, secrets as ciphertext",
     partitions=1,
+)
+CREDENTIALS_AUDIT = Topic(
+    name="credentials.audit",
+    kind=Kind.FACT,
+    key="account",
+    events=(credential_audit.CredentialAudited,),
+    producers=("key-vault",),
+    consumers=("anyone",),
+    why="who did what to which credential; what the chains in key_vault's database are held against",
+    # few records, read whole by `make audit-verify`
+    partitions=1,
+    # a year's audit finds all of its year
+    retention_ms=400 * _DAY_MS,
 )
 BILLING_COMMANDS = Topic(
     name="billing.commands",
@@ -321,6 +337,7 @@ TOPICS: tuple[Topic, ...] = (
     API_KEYS_STATE,
     CREDENTIALS_COMMANDS,
     CREDENTIALS_STATE,
+    CREDENTIALS_AUDIT,
     BILLING_COMMANDS,
     DISPATCHER_REPLIES,
     OPERATIONS_REPLIES,

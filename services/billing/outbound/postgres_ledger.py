@@ -12,7 +12,6 @@ from services.billing.domain.spending import DaySpent
 from services.billing.outbound import postgres_page
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_entries import store_entries
-from services.billing.outbound.publications import Publications
 from services.billing.ports import Books, Scope, Transaction
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
@@ -23,6 +22,7 @@ from shared.postgres.errors import translate
 from shared.postgres.inbox import forget_before, record_new
 from shared.postgres.outbox import Written, mark_dirty, store_facts
 from shared.postgres.pool import Connection, Pool, in_transaction
+from shared.postgres.publications import Publications
 
 T = TypeVar("T")
 

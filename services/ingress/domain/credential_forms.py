@@ -1,7 +1,8 @@
 """What a client sends to add or change a credential, in OpenRouter's words, and its translation.
 
 OpenRouter's words (`disabled`, `is_fallback`, `sort_order`, `allowed_*`) stop here. A `key` may be a
-string, or the provider's configuration itself as JSON, which is kept as its text.
+string, or the provider's configuration itself as JSON, which is kept as its text. Its fields that
+stand for what this gateway does not have may be sent back as `to_wire` shows them, not otherwise.
 """
 
 import re
@@ -15,13 +16,16 @@ from services.ingress.domain.json_input import read_json
 from services.ingress.domain.refusals import Refusal
 from shared.events.credential_secrets import PROVIDERS_WITH_A_FORMAT
 from shared.events.credentials import CredentialDescription, Section
-from shared.ids import ApiKeyHash, MemberId
+from shared.ids import ApiKeyHash, CredentialId, MemberId
 from shared.secret import Secret
 
 KEY_CHARACTERS_MAX: Final = 65_536
 FILTER_ENTRIES_MAX: Final = 100
+ORDERED_MAX: Final = 1_000
 _ORDER_MAX: Final = 1_000_000
+_ID_FORM: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PROVIDER_FORM: Final = re.compile(r"[a-z0-9][a-z0-9._/-]{0,63}")
+NO_WORKSPACES: Final = refusals.invalid("there are no workspaces here", field="workspace_id")
 _WORDS_OF_FIELDS: Final = {
     "sealed_key": "key",
     "order": "sort_order",
@@ -34,8 +38,10 @@ _WORDS_OF_FIELDS: Final = {
 }
 
 Name = Annotated[str, msgspec.Meta(max_length=255)]
+Note = Annotated[str, msgspec.Meta(max_length=1_000)]
 Order = Annotated[int, msgspec.Meta(ge=0, le=_ORDER_MAX)]
 _Filter = Annotated[list[str], msgspec.Meta(min_length=1, max_length=FILTER_ENTRIES_MAX)]
+_Ids = Annotated[list[str], msgspec.Meta(max_length=ORDERED_MAX)]
 _Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Hashes = Annotated[list[_Hash], msgspec.Meta(min_length=1, max_length=FILTER_ENTRIES_MAX)]
 _Unset = msgspec.UnsetType
@@ -47,11 +53,15 @@ class CredentialForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     provider: str
     key: Any
     name: Name | None = None
+    note: Note | None = None
     workspace_id: str | None = None
     disabled: bool = False
     is_fallback: bool = False
     always_use: bool | _Unset = msgspec.UNSET
     is_required: bool | _Unset = msgspec.UNSET
+    is_byok_only: bool = False
+    declared_region: Any = None
+    declared_zdr: Any = None
     sort_order: Order | None = None
     allowed_models: _Filter | None = None
     allowed_api_key_hashes: _Hashes | None = None
@@ -63,14 +73,26 @@ class CredentialChangeForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
     key: Any = msgspec.UNSET
     name: Name | _Unset | None = msgspec.UNSET
+    note: Note | _Unset | None = msgspec.UNSET
     disabled: bool | _Unset = msgspec.UNSET
     is_fallback: bool | _Unset = msgspec.UNSET
     always_use: bool | _Unset = msgspec.UNSET
     is_required: bool | _Unset = msgspec.UNSET
+    is_byok_only: bool = False
+    declared_region: Any = None
+    declared_zdr: Any = None
     sort_order: Order | _Unset = msgspec.UNSET
     allowed_models: _Filter | _Unset | None = msgspec.UNSET
     allowed_api_key_hashes: _Hashes | _Unset | None = msgspec.UNSET
     allowed_user_ids: _Filter | _Unset | None = msgspec.UNSET
+
+
+class OrderForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PUT /byok/order: the ids of all credentials of one provider, each section in its order."""
+
+    provider: str
+    prioritized: _Ids = []
+    fallback: _Ids = []
 
 
 _Form = TypeVar("_Form", CredentialForm, CredentialChangeForm)
@@ -89,18 +111,52 @@ def read_credential(body: bytes) -> CredentialForm | Refusal:
     """The form, or what is wrong with it and where."""
     form = read_json(body, CredentialForm)
     if isinstance(form, CredentialForm) and form.workspace_id is not None:
-        return refusals.invalid("there are no workspaces here", field="workspace_id")
-    return _with_one_word_for_always_use(form)
+        return NO_WORKSPACES
+    return _in_our_words(form)
 
 
 def read_credential_change(body: bytes) -> CredentialChangeForm | Refusal:
     """The form, or what is wrong with it and where."""
-    return _with_one_word_for_always_use(read_json(body, CredentialChangeForm))
+    return _in_our_words(read_json(body, CredentialChangeForm))
 
 
-def _with_one_word_for_always_use(form: _Form | Refusal) -> _Form | Refusal:
+def read_order(body: bytes) -> OrderForm | Refusal:
+    """The form, with ids in their one form, or what is wrong with it and where."""
+    form = read_json(body, OrderForm)
+    if isinstance(form, Refusal):
+        return form
+    if not looks_like_provider(form.provider):
+        return refusals.invalid("is not a provider", field="provider")
+    for field in ("prioritized", "fallback"):
+        for place, text in enumerate(getattr(form, field)):
+            if credential_id(text) is None:
+                return refusals.invalid("is not a credential's id", field=f"{field}[{place}]")
+    return msgspec.structs.replace(
+        form,
+        prioritized=[each.lower() for each in form.prioritized],
+        fallback=[each.lower() for each in form.fallback],
+    )
+
+
+def credential_id(text: str) -> CredentialId | None:
+    """The id in its one form, or None when it can be none."""
+    lowered = text.lower()
+    return CredentialId(lowered) if _ID_FORM.fullmatch(lowered) else None
+
+
+def _in_our_words(form: _Form | Refusal) -> _Form | Refusal:
     """Both forms may say `is_required`, OpenRouter's own clients' word for `always_use`."""
-    if isinstance(form, Refusal) or form.is_required is msgspec.UNSET:
+    if isinstance(form, Refusal):
+        return form
+    if form.is_byok_only:
+        return refusals.invalid(
+            "is not supported; always_use keeps the models of a credential off credits",
+            field="is_byok_only",
+        )
+    for field in ("declared_region", "declared_zdr"):
+        if getattr(form, field) is not None:
+            return refusals.invalid("is not supported; it can only be null", field=field)
+    if form.is_required is msgspec.UNSET:
         return form
     if form.always_use not in {msgspec.UNSET, form.is_required}:
         return refusals.invalid("contradicts always_use", field="is_required")
@@ -167,7 +223,7 @@ def to_wire_field(field: str) -> str:
 
 
 def to_wire(credential: CredentialDescription) -> dict[str, Any]:
-    """A credential as OpenRouter's BYOKKey, with `always_use` more.
+    """A credential as OpenRouter's BYOKKey, with `always_use` and `note` more.
 
     Its own clients insist on every field. `is_required` is their nearest word for `always_use`; the
     others stand for what this gateway does not have.
@@ -178,6 +234,7 @@ def to_wire(credential: CredentialDescription) -> dict[str, Any]:
         "workspace_id": None,
         "label": credential.label,
         "name": credential.name,
+        "note": credential.note,
         "disabled": not credential.enabled,
         "is_fallback": credential.section == "fallback",
         "always_use": credential.always_use,

@@ -16,7 +16,7 @@ import msgspec
 from typing_extensions import override
 
 from services.ingress.config import OperationsConfig
-from services.ingress.operations import accounts, credit, platform_credential
+from services.ingress.operations import accounts, api_keys, credit, platform_credential
 from services.ingress.operations.connections import open_connections
 from services.ingress.operations.outcomes import BadInput
 from shared.config.environment import ConfigProblems, load
@@ -77,6 +77,10 @@ async def _carry_out(config: OperationsConfig, given: argparse.Namespace) -> Any
                     if (value := getattr(given, name)) is not None
                 }
                 return await accounts.change_policy(connections, given.account, changes)
+            case "api-key-policy":
+                return await api_keys.change_policy(
+                    connections, given.key_hash, byok_only=given.byok_only
+                )
             case "credit":
                 return await credit.add(
                     connections, given.account, amount_nano_usd=given.amount, key=given.key
@@ -103,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         "--fee-percent", type=_fee_percent, help="the fee; `default` for the installation's"
     )
     policy.add_argument("--byok-only", type=_boolean, help="true keeps it off shared capacity")
+    api_key = commands.add_parser("api-key-policy", help="change what an API key may use")
+    api_key.add_argument("--key-hash", required=True, help="the SHA-256 of the API key")
+    api_key.add_argument(
+        "--byok-only", required=True, type=_boolean, help="true keeps it off shared capacity"
+    )
     credit_parser = commands.add_parser("credit", help="top up an account")
     credit_parser.add_argument("--account", required=True, help="the account's id")
     credit_parser.add_argument("--amount", required=True, type=_amount, help="USD, such as 5.00")

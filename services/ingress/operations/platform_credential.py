@@ -5,6 +5,7 @@ call replaces.
 """
 
 import asyncio
+import getpass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from services.ingress.domain import credential_forms
 from services.ingress.operations.connections import Connections
 from services.ingress.operations.outcomes import BadInput, Outcome
 from shared.errors import Unavailable
+from shared.events.credential_audit import Actor
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -25,6 +27,7 @@ from shared.ids import PLATFORM_ACCOUNT, CredentialId
 from shared.secret import Secret
 
 _CALLEE: Final = "key-vault"
+_OPERATOR_CHARACTERS_MAX: Final = 100
 
 
 async def keep(connections: Connections, *, provider: str, file: Path) -> Outcome:
@@ -32,6 +35,7 @@ async def keep(connections: Connections, *, provider: str, file: Path) -> Outcom
     if not credential_forms.looks_like_provider(provider):
         raise BadInput(f"{provider} is not a provider's slug")
     pasted = await asyncio.to_thread(_read, file)
+    actor = await asyncio.to_thread(_operator)
     listed = await _ask(
         connections, ListCredentials(account_id=PLATFORM_ACCOUNT, provider=provider)
     )
@@ -54,6 +58,7 @@ async def keep(connections: Connections, *, provider: str, file: Path) -> Outcom
             account_id=PLATFORM_ACCOUNT,
             credential_id=credential_id,
             sealed_key=sealed_key,
+            actor=actor,
         )
     else:
         command = AddCredential(
@@ -63,6 +68,7 @@ async def keep(connections: Connections, *, provider: str, file: Path) -> Outcom
             provider=provider,
             sealed_key=sealed_key,
             name="shared capacity",
+            actor=actor,
         )
     kept = await _ask(connections, command)
     if not isinstance(kept, CredentialKept):
@@ -84,6 +90,15 @@ async def _ask(connections: Connections, command: Event) -> CallReply:
     if isinstance(reply, Refused):
         raise BadInput(reply.message)
     return reply
+
+
+def _operator() -> Actor:
+    """Who runs the command, by login name; without one the audit has none either."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in /etc/passwd
+        name = ""
+    return Actor(kind="operator", operator=name[:_OPERATOR_CHARACTERS_MAX] or None)
 
 
 def _read(file: Path) -> Secret:

@@ -41,6 +41,14 @@ class Policy:
     version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedApiKey:
+    """An API key whose row was changed; `is_published` once Kafka has acknowledged its new state."""
+
+    account_id: AccountId
+    is_published: bool
+
+
 class PostgresAccounts:
     """Makes accounts and changes their policy; returns once Kafka knows or will know."""
 
@@ -101,6 +109,29 @@ class PostgresAccounts:
         await self._relay.publish_now(written)
         return policy
 
+    async def change_api_key(
+        self, api_key_hash: ApiKeyHash, *, byok_only: bool
+    ) -> ChangedApiKey | None:
+        """Set what the key may use; None when there is no such key."""
+
+        async def work(connection: Connection) -> tuple[AccountId | None, Written]:
+            account_id = await connection.fetchval(
+                "update api_keys set byok_only = $2, version = version + 1 where hash = $1"
+                " returning account_id",
+                api_key_hash,
+                byok_only,
+            )
+            if account_id is None:
+                return None, Written()
+            written = await mark_dirty(connection, API_KEYS_STATE.name, [api_key_hash])
+            return AccountId(account_id), written
+
+        account_id, written = await in_transaction(self._pool, work)
+        if account_id is None:
+            return None
+        is_published = await self._relay.publish_now(written)
+        return ChangedApiKey(account_id=account_id, is_published=is_published)
+
     async def exists(self, account_id: AccountId) -> bool:
         """Whether there is such an account."""
 
@@ -146,7 +177,9 @@ class StateReader:
 
     async def _api_key(self, connection: Connection, key: str) -> Record | None:
         row = await connection.fetchrow(
-            "select account_id, management, disabled, version from api_keys where hash = $1", key
+            "select account_id, management, disabled, byok_only, version from api_keys"
+            " where hash = $1",
+            key,
         )
         if row is None:
             return None
@@ -156,5 +189,6 @@ class StateReader:
             account_id=AccountId(row["account_id"]),
             management=row["management"],
             disabled=row["disabled"],
+            byok_only=row["byok_only"],
         )
         return self._producer.record(API_KEYS_STATE, state, key=key)

@@ -11,7 +11,8 @@ from shared.postgres.errors import translate
 from shared.postgres.pool import Pool
 
 _FIND = """
-select k.account_id, k.member_id, k.label, k.management, a.byok_only
+select k.account_id, k.member_id, k.label, k.management,
+    a.byok_only or k.byok_only as byok_only
 from api_keys k join accounts a on a.id = k.account_id
 where k.hash = $1 and not k.disabled
 """

@@ -12,11 +12,13 @@ from services.ingress.domain.credential_forms import (
     CredentialChangeForm,
     CredentialForm,
     Filters,
+    OrderForm,
 )
 from services.ingress.domain.refusals import Refusal
 from services.ingress.ports import Catalog, CredentialCommands, Intake, Members
 from shared.errors import Unavailable
 from shared.events import credentials
+from shared.events.credential_audit import Actor
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -24,9 +26,11 @@ from shared.events.credentials import (
     CredentialForgotten,
     CredentialKept,
     CredentialsListed,
+    CredentialsReordered,
     DeleteCredential,
     GetCredential,
     ListCredentials,
+    ReorderCredentials,
 )
 from shared.events.envelope import CallReply, Event, Refused
 from shared.ids import ApiKeyHash, CredentialId, MemberId
@@ -62,7 +66,9 @@ class AdministerCredentials:
         self._commands = commands
         self._new_id = new_id
 
-    async def add(self, caller: Caller, form: CredentialForm) -> CredentialDescription | Refusal:
+    async def add(
+        self, caller: Caller, form: CredentialForm, actor: Actor
+    ) -> CredentialDescription | Refusal:
         """Keep a new credential."""
         self._need_catalog()
         refusal = credential_forms.check_provider(form.provider, self._catalog.providers())
@@ -87,6 +93,7 @@ class AdministerCredentials:
             provider=form.provider,
             sealed_key=sealed_key,
             name=form.name,
+            note=form.note,
             enabled=not form.disabled,
             section="fallback" if form.is_fallback else "prioritized",
             always_use=form.always_use is True,
@@ -96,11 +103,16 @@ class AdministerCredentials:
                 api_key_hashes=filters.api_key_hashes,
                 member_ids=filters.member_ids,
             ),
+            actor=actor,
         )
         return _kept(await self._ask(caller, command))
 
     async def change(
-        self, caller: Caller, credential_id: CredentialId, form: CredentialChangeForm
+        self,
+        caller: Caller,
+        credential_id: CredentialId,
+        form: CredentialChangeForm,
+        actor: Actor,
     ) -> CredentialDescription | Refusal:
         """Change what the form gives."""
         filters = credential_forms.filters_of(form)
@@ -127,6 +139,7 @@ class AdministerCredentials:
             credential_id=credential_id,
             sealed_key=sealed_key,
             name=form.name,
+            note=form.note,
             enabled=credential_forms.enabled_of(form.disabled),
             section=credential_forms.section_of(form.is_fallback),
             always_use=form.always_use,
@@ -136,13 +149,37 @@ class AdministerCredentials:
                 form.allowed_api_key_hashes, filters.api_key_hashes
             ),
             allowed_member_ids=_or_as_given(form.allowed_user_ids, filters.member_ids),
+            actor=actor,
         )
         return _kept(await self._ask(caller, command))
 
-    async def delete(self, caller: Caller, credential_id: CredentialId) -> Refusal | None:
+    async def reorder(
+        self, caller: Caller, form: OrderForm, actor: Actor
+    ) -> CredentialsReordered | Refusal:
+        """Set the order of all credentials of one provider."""
+        command = ReorderCredentials(
+            command_id=self._new_id(),
+            account_id=caller.account_id,
+            provider=form.provider,
+            prioritized=[CredentialId(each) for each in form.prioritized],
+            fallback=[CredentialId(each) for each in form.fallback],
+            actor=actor,
+        )
+        match await self._ask(caller, command):
+            case CredentialsReordered() as reordered:
+                return reordered
+            case reply:
+                return _refusal_of(reply)
+
+    async def delete(
+        self, caller: Caller, credential_id: CredentialId, actor: Actor
+    ) -> Refusal | None:
         """Forget a credential; None when that is done."""
         command = DeleteCredential(
-            command_id=self._new_id(), account_id=caller.account_id, credential_id=credential_id
+            command_id=self._new_id(),
+            account_id=caller.account_id,
+            credential_id=credential_id,
+            actor=actor,
         )
         match await self._ask(caller, command):
             case CredentialForgotten():

@@ -83,6 +83,7 @@ def describe(credential: Credential) -> CredentialDescription:
         provider=credential.provider,
         label=credential.secret.label,
         name=policy.name,
+        note=policy.note,
         enabled=policy.enabled,
         section=policy.section,
         always_use=policy.always_use,

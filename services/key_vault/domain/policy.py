@@ -11,6 +11,7 @@ from shared.events.credentials import Filters, Section
 from shared.events.envelope import Refused
 
 NAME_CHARACTERS_MAX: Final = 255
+NOTE_CHARACTERS_MAX: Final = 1_000
 ORDER_MAX: Final = 1_000_000
 FILTER_ENTRIES_MAX: Final = 100
 MODEL_CHARACTERS_MAX: Final = 200
@@ -25,6 +26,7 @@ class Policy:
     """
 
     name: str | None
+    note: str | None
     enabled: bool
     section: Section
     always_use: bool
@@ -41,6 +43,18 @@ def checked_name(name: str | None) -> str | Refused | None:
         return invalid("name", f"name must not be longer than {NAME_CHARACTERS_MAX} characters.")
     if not is_showable(trimmed):
         return invalid("name", "name must not have control characters.")
+    return trimmed
+
+
+def checked_note(note: str | None) -> str | Refused | None:
+    """The note without the space around it, lines ending in LF; a blank one is none."""
+    trimmed = note.replace("\r\n", "\n").strip() if note is not None else None
+    if not trimmed:
+        return None
+    if len(trimmed) > NOTE_CHARACTERS_MAX:
+        return invalid("note", f"note must not be longer than {NOTE_CHARACTERS_MAX} characters.")
+    if not is_showable(trimmed.replace("\n", "")):
+        return invalid("note", "note must not have control characters but line breaks.")
     return trimmed
 
 

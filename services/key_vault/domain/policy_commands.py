@@ -11,6 +11,7 @@ from services.key_vault.domain.policy import (
     checked_members,
     checked_models,
     checked_name,
+    checked_note,
     checked_order,
 )
 from shared.events.credentials import AddCredential, ChangeCredential, Filters, Section
@@ -25,6 +26,7 @@ class NewPolicy:
     """A policy to begin with; without an order the credential goes behind the others."""
 
     name: str | None
+    note: str | None
     enabled: bool
     section: Section
     always_use: bool
@@ -37,6 +39,9 @@ def policy_to_add(command: AddCredential) -> NewPolicy | Refused:
     name = checked_name(command.name)
     if isinstance(name, Refused):
         return name
+    note = checked_note(command.note)
+    if isinstance(note, Refused):
+        return note
     order = None if command.order is None else checked_order(command.order)
     if isinstance(order, Refused):
         return order
@@ -47,6 +52,7 @@ def policy_to_add(command: AddCredential) -> NewPolicy | Refused:
         return filters
     return NewPolicy(
         name=name,
+        note=note,
         enabled=command.enabled,
         section=command.section,
         always_use=command.always_use,
@@ -60,6 +66,9 @@ def policy_after(policy: Policy, command: ChangeCredential) -> Policy | Refused:
     name = checked_name(_given(command.name, policy.name))
     if isinstance(name, Refused):
         return name
+    note = checked_note(_given(command.note, policy.note))
+    if isinstance(note, Refused):
+        return note
     order = checked_order(_given(command.order, policy.order))
     if isinstance(order, Refused):
         return order
@@ -75,6 +84,7 @@ def policy_after(policy: Policy, command: ChangeCredential) -> Policy | Refused:
         return filters
     return Policy(
         name=name,
+        note=note,
         enabled=_given(command.enabled, policy.enabled),
         section=_given(command.section, policy.section),
         always_use=_given(command.always_use, policy.always_use),

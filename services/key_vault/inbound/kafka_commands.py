@@ -12,6 +12,7 @@ from services.key_vault.use_cases.add_credential import add_credential
 from services.key_vault.use_cases.change_credential import change_credential
 from services.key_vault.use_cases.delete_credential import delete_credential
 from services.key_vault.use_cases.read_credentials import get_credential, list_credentials
+from services.key_vault.use_cases.reorder_credentials import reorder_credentials
 from shared.errors import Unavailable
 from shared.events.credentials import (
     AddCredential,
@@ -19,6 +20,7 @@ from shared.events.credentials import (
     DeleteCredential,
     GetCredential,
     ListCredentials,
+    ReorderCredentials,
 )
 from shared.events.envelope import CallReply, Event, Refused
 from shared.kafka.calls import ReceivedCall
@@ -32,6 +34,7 @@ _USE_CASES: Final[dict[type[Event], Callable[[Ports, Any], Awaitable[CallReply]]
     AddCredential: add_credential,
     ChangeCredential: change_credential,
     DeleteCredential: delete_credential,
+    ReorderCredentials: reorder_credentials,
     GetCredential: get_credential,
     ListCredentials: list_credentials,
 }

@@ -10,6 +10,7 @@ from services.key_vault.domain.policy import Policy
 from shared.events.credentials import (
     CredentialForgotten,
     CredentialKept,
+    CredentialsReordered,
     Deployment,
     Filters,
     Resource,
@@ -17,12 +18,13 @@ from shared.events.credentials import (
 from shared.events.envelope import Refused
 
 CREDENTIAL_COLUMNS: Final = (
-    "account_id, credential_id, provider, label, name, enabled, section, always_use,"
-    ' "order", filters, deployments, ciphertext, secret_revision, version, created_at'
+    "account_id, credential_id, provider, label, name, note, enabled, section,"
+    ' always_use, "order", filters, deployments, ciphertext, secret_revision, version, created_at'
 )
 _OUTCOMES: Final[dict[str, type[Outcome]]] = {
     "kept": CredentialKept,
     "forgotten": CredentialForgotten,
+    "reordered": CredentialsReordered,
     "refused": Refused,
 }
 _OUTCOME_NAMES: Final = {kind: name for name, kind in _OUTCOMES.items()}
@@ -30,7 +32,7 @@ _OUTCOME_NAMES: Final = {kind: name for name, kind in _OUTCOMES.items()}
 Element = TypeVar("Element", Deployment, Resource)
 
 
-def credential_of(row: Any) -> Credential:
+def credential_in(row: Any) -> Credential:
     """The credential in a row that is not deleted."""
     elements = row["deployments"]
     return Credential(
@@ -39,6 +41,7 @@ def credential_of(row: Any) -> Credential:
         provider=row["provider"],
         policy=Policy(
             name=row["name"],
+            note=row["note"],
             enabled=row["enabled"],
             section=row["section"],
             always_use=row["always_use"],
@@ -66,6 +69,7 @@ def values_of(credential: Credential) -> tuple[Any, ...]:
         credential.provider,
         secret.label,
         policy.name,
+        policy.note,
         policy.enabled,
         policy.section,
         policy.always_use,
@@ -87,7 +91,7 @@ def _with(field: str, elements: Any, kind: type[Element]) -> tuple[Element, ...]
 def credential_or_removal_of(row: Any) -> Credential | RemovedCredential:
     """What a row stands for, deleted or not."""
     if row["deleted_at"] is None:
-        return credential_of(row)
+        return credential_in(row)
     return RemovedCredential(
         account_id=row["account_id"], credential_id=row["credential_id"], version=row["version"]
     )

@@ -91,12 +91,12 @@ class StatePublisher:
         """The relay's sweeper publishes what this could not."""
         self._relay = relay
 
-    async def __call__(self, account_id: AccountId, credential_id: CredentialId) -> None:
-        """Return once Kafka has the state; a key that is not dirty costs one look."""
-        await self.many([(account_id, credential_id)])
+    async def __call__(self, account_id: AccountId, credential_ids: Sequence[CredentialId]) -> None:
+        """Return once Kafka has the states; a key that is not dirty costs one look."""
+        await self.many([(account_id, each) for each in credential_ids])
 
     async def many(self, keys: Sequence[CredentialKey]) -> None:
-        """The same for several credentials."""
+        """The same for credentials of several accounts."""
         dirty = tuple(DirtyKey(topic=_TOPIC, key=credential_key(*key)) for key in keys)
         if not await self._relay.publish_now(Written(dirty=dirty)):
             raise Unavailable("kafka", "the credential's state is not acknowledged")

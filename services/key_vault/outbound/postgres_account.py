@@ -1,27 +1,31 @@
 """One account's credentials inside a transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from services.key_vault.domain.audit_chain import Head, link, row_of
+from services.key_vault.domain.audit_deeds import Deed
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
     Outcome,
     command_type,
+    credential_of,
 )
 from services.key_vault.domain.credential import Credential, RemovedCredential
 from services.key_vault.outbound.credential_rows import (
     CREDENTIAL_COLUMNS,
     carried_out_of,
-    credential_of,
+    credential_in,
     outcome_name,
     values_of,
 )
 from shared.events.credentials import Section, credential_key
-from shared.events.topics import CREDENTIALS_STATE
+from shared.events.topics import CREDENTIALS_AUDIT, CREDENTIALS_STATE
 from shared.ids import AccountId, CredentialId
-from shared.postgres.outbox import mark_dirty
+from shared.kafka.producer import EventProducer
+from shared.postgres.outbox import Written, mark_dirty, store_facts
 from shared.postgres.pool import Connection
 
 _LOCK: Final = """
@@ -38,9 +42,11 @@ where account_id = $1 and credential_id = $2 and deleted_at is null
 """  # noqa: S608 - our own column names
 _KEEP: Final = f"""
 insert into credentials ({CREDENTIAL_COLUMNS}, changed_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+    $17)
 on conflict (account_id, credential_id) do update set
-    label = excluded.label, name = excluded.name, enabled = excluded.enabled,
+    label = excluded.label, name = excluded.name, note = excluded.note,
+    enabled = excluded.enabled,
     section = excluded.section, always_use = excluded.always_use, "order" = excluded."order",
     filters = excluded.filters, deployments = excluded.deployments,
     ciphertext = excluded.ciphertext, secret_revision = excluded.secret_revision,
@@ -48,10 +54,25 @@ on conflict (account_id, credential_id) do update set
 """  # noqa: S608 - our own column names
 _WIPE: Final = """
 update credentials
-set ciphertext = null, label = '', name = null, filters = '{}', deployments = null,
+set ciphertext = null, label = '', name = null, note = null, filters = '{}', deployments = null,
     version = $3, changed_at = $4, deleted_at = $4
 where account_id = $1 and credential_id = $2
 """
+_OF_PROVIDER: Final = f"""
+select {CREDENTIAL_COLUMNS} from credentials
+where account_id = $1 and provider = $2 and deleted_at is null
+"""  # noqa: S608 - our own column names
+_MOVE: Final = """
+update credentials as kept
+set section = moved.section, "order" = moved."order", version = moved.version, changed_at = $6
+from unnest($2::text[], $3::text[], $4::integer[], $5::bigint[])
+    as moved (credential_id, section, "order", version)
+where kept.account_id = $1 and kept.credential_id = moved.credential_id
+"""
+_HEAD: Final = """
+select number, hash from audit where account_id = $1 order by number desc limit 1
+"""
+_AUDIT: Final = "insert into audit (account_id, number, entry, hash) values ($1, $2, $3, $4)"
 _RECORD: Final = """
 insert into commands
     (account_id, command_id, command_type, credential_id, outcome, reply, carried_out_at)
@@ -77,22 +98,29 @@ async def find(
 ) -> Credential | None:
     """A credential that is not deleted."""
     row = await connection.fetchrow(_FIND, account_id, credential_id)
-    return None if row is None else credential_of(row)
+    return None if row is None else credential_in(row)
 
 
 class PostgresAccount:
     """The port AccountCredentials; `locked` makes one."""
 
-    def __init__(self, connection: Connection, account_id: AccountId) -> None:
+    def __init__(
+        self, connection: Connection, account_id: AccountId, producer: EventProducer
+    ) -> None:
         """The connection is in a transaction that holds the account's lock."""
         self._connection = connection
         self._account_id = account_id
+        self._producer = producer
+        self.facts = Written()
+        """What is to be told of the audit once the transaction is committed."""
 
     @classmethod
-    async def locked(cls, connection: Connection, account_id: AccountId) -> "PostgresAccount":
+    async def locked(
+        cls, connection: Connection, account_id: AccountId, producer: EventProducer
+    ) -> "PostgresAccount":
         """Wait until no other transaction works on this account."""
         await lock_accounts(connection, [account_id])
-        return cls(connection, account_id)
+        return cls(connection, account_id, producer)
 
     async def carried_out(self, command_id: str) -> CarriedOut | None:
         """The record of an earlier delivery of this command."""
@@ -137,12 +165,47 @@ class PostgresAccount:
         await self._connection.execute(_KEEP, *values_of(credential), at)
         await self._mark_dirty(credential.credential_id)
 
+    async def of_provider(self, provider: str) -> Sequence[Credential]:
+        """All of a provider that are not deleted."""
+        rows = await self._connection.fetch(_OF_PROVIDER, self._account_id, provider)
+        return [credential_in(row) for row in rows]
+
+    async def move(self, credentials: Sequence[Credential], at: datetime) -> None:
+        """Store places and mark all of their states dirty."""
+        await self._connection.execute(
+            _MOVE,
+            self._account_id,
+            [each.credential_id for each in credentials],
+            [each.policy.section for each in credentials],
+            [each.policy.order for each in credentials],
+            [each.version for each in credentials],
+            at,
+        )
+        await self._mark_dirty(*(each.credential_id for each in credentials))
+
     async def wipe(self, credential: RemovedCredential, at: datetime) -> None:
         """Leave nothing of a credential but its version."""
         await self._connection.execute(
             _WIPE, self._account_id, credential.credential_id, credential.version, at
         )
         await self._mark_dirty(credential.credential_id)
+
+    async def audit(self, command: ChangingCommand, deeds: Sequence[Deed], at: datetime) -> None:
+        """Append to the chain; the account's lock keeps others away from its end."""
+        row = await self._connection.fetchrow(_HEAD, self._account_id)
+        head = Head() if row is None else Head(number=row["number"], hash=row["hash"])
+        entries = link(head, deeds, command, at)
+        rows = [row_of(each) for each in entries]
+        await self._connection.executemany(
+            _AUDIT, [(each.account_id, each.number, each.entry, each.hash) for each in rows]
+        )
+        self.facts += await store_facts(
+            self._connection,
+            [
+                self._producer.record(CREDENTIALS_AUDIT, each, key=self._account_id)
+                for each in entries
+            ],
+        )
 
     async def record(self, command: ChangingCommand, outcome: Outcome, at: datetime) -> None:
         """Remember the command's outcome."""
@@ -151,12 +214,12 @@ class PostgresAccount:
             self._account_id,
             command.command_id,
             command_type(command),
-            command.credential_id,
+            credential_of(command),
             outcome_name(outcome),
             outcome,
             at,
         )
 
-    async def _mark_dirty(self, credential_id: CredentialId) -> None:
-        key = credential_key(self._account_id, credential_id)
-        _ = await mark_dirty(self._connection, CREDENTIALS_STATE.name, [key])
+    async def _mark_dirty(self, *credential_ids: CredentialId) -> None:
+        keys = [credential_key(self._account_id, each) for each in credential_ids]
+        _ = await mark_dirty(self._connection, CREDENTIALS_STATE.name, keys)

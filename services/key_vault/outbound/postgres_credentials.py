@@ -5,11 +5,13 @@ from typing import Final, TypeVar
 
 from services.key_vault.domain.commands import CarriedOut
 from services.key_vault.domain.credential import Credential
-from services.key_vault.outbound.credential_rows import CREDENTIAL_COLUMNS, credential_of
+from services.key_vault.outbound.credential_rows import CREDENTIAL_COLUMNS, credential_in
 from services.key_vault.outbound.postgres_account import PostgresAccount, carried_out, find
 from services.key_vault.ports import AccountCredentials
 from shared.ids import AccountId, CredentialId
+from shared.kafka.producer import EventProducer
 from shared.postgres.errors import translate
+from shared.postgres.outbox import Written
 from shared.postgres.pool import Connection, Pool, in_transaction
 
 T = TypeVar("T")
@@ -28,9 +30,16 @@ _TOTAL: Final = f"select count(*) from credentials where {_MATCHING}"  # noqa: S
 class PostgresCredentials:
     """The port Credentials."""
 
-    def __init__(self, pool: Pool) -> None:
-        """The pool's role owns the schema of migrations/."""
+    def __init__(
+        self, pool: Pool, producer: EventProducer, publish_facts: Callable[[Written], None]
+    ) -> None:
+        """The pool's role owns the schema of migrations/.
+
+        `publish_facts` takes over what a committed transaction wrote to the outbox.
+        """
         self._pool = pool
+        self._producer = producer
+        self._publish_facts = publish_facts
 
     async def carried_out(self, account_id: AccountId, command_id: str) -> CarriedOut | None:
         """The record of an earlier delivery of this command."""
@@ -52,14 +61,17 @@ class PostgresCredentials:
             async with self._pool.acquire() as connection:
                 total = await connection.fetchval(_TOTAL, account_id, provider)
                 rows = await connection.fetch(_PAGE, account_id, provider, offset, limit)
-        return [credential_of(row) for row in rows], total
+        return [credential_in(row) for row in rows], total
 
     async def in_account(
         self, account_id: AccountId, work: Callable[[AccountCredentials], Awaitable[T]]
     ) -> T:
         """Run `work` in a transaction that holds the account's lock."""
 
-        async def locked(connection: Connection) -> T:
-            return await work(await PostgresAccount.locked(connection, account_id))
+        async def locked(connection: Connection) -> tuple[T, Written]:
+            account = await PostgresAccount.locked(connection, account_id, self._producer)
+            return await work(account), account.facts
 
-        return await in_transaction(self._pool, locked)
+        result, facts = await in_transaction(self._pool, locked)
+        self._publish_facts(facts)
+        return result

@@ -1,12 +1,13 @@
 """Keep a new credential."""
 
+from services.key_vault.domain import audit_deeds
 from services.key_vault.domain.commands import Outcome
 from services.key_vault.domain.credential import CREDENTIALS_MAX, Credential, KeptSecret, describe
 from services.key_vault.domain.policy import Policy, order_after
 from services.key_vault.domain.policy_commands import NewPolicy, policy_to_add
 from services.key_vault.domain.refusals import conflict
 from services.key_vault.ports import AccountCredentials, Ports
-from services.key_vault.use_cases.carry_out_once import Apply, carry_out_once
+from services.key_vault.use_cases.carry_out_once import Applied, Apply, carry_out_once
 from services.key_vault.use_cases.take_in_secret import take_in_secret
 from shared.events.credentials import AddCredential, CredentialKept
 from shared.events.envelope import Refused
@@ -23,7 +24,7 @@ async def add_credential(ports: Ports, command: AddCredential) -> Outcome:
         if isinstance(secret, Refused):
             return secret
 
-        async def apply(account: AccountCredentials) -> Outcome:
+        async def apply(account: AccountCredentials) -> Applied | Refused:
             return await _keep(ports, account, command, policy, secret)
 
         return apply
@@ -37,7 +38,7 @@ async def _keep(
     command: AddCredential,
     policy: NewPolicy,
     secret: KeptSecret,
-) -> Outcome:
+) -> Applied | Refused:
     if await account.knows(command.credential_id):
         return conflict("This credential id is taken.")
     if await account.count() >= CREDENTIALS_MAX:
@@ -52,6 +53,7 @@ async def _keep(
         provider=command.provider,
         policy=Policy(
             name=policy.name,
+            note=policy.note,
             enabled=policy.enabled,
             section=policy.section,
             always_use=policy.always_use,
@@ -64,4 +66,6 @@ async def _keep(
         created_at=now,
     )
     await account.keep(credential, now)
-    return CredentialKept(credential=describe(credential))
+    return Applied(
+        CredentialKept(credential=describe(credential)), (audit_deeds.added(credential),)
+    )

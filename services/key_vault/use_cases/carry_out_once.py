@@ -1,17 +1,23 @@
 """Carrying out a command once, however often it is delivered.
 
 What a command needs from Vault is done before its transaction, which then holds the change, its
-outcome and the mark of what is to be published. The answer is given after the state is on Kafka.
+audit, its outcome and the mark of what is to be published. The answer is given after the state is
+on Kafka.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from services.key_vault.domain import audit_deeds
+from services.key_vault.domain.audit_deeds import Deed
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
     Outcome,
     command_type,
+    credential_of,
+    credentials_of,
 )
 from services.key_vault.domain.refusals import NOT_FOUND, conflict, invalid
 from services.key_vault.domain.text import is_id
@@ -19,7 +25,16 @@ from services.key_vault.ports import AccountCredentials, Ports
 from shared.events.credentials import AddCredential
 from shared.events.envelope import Refused
 
-Apply: TypeAlias = Callable[[AccountCredentials], Awaitable[Outcome]]
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a command did, for its sender and for the audit."""
+
+    outcome: Outcome
+    deeds: tuple[Deed, ...]
+
+
+Apply: TypeAlias = Callable[[AccountCredentials], Awaitable[Applied | Refused]]
 """Makes the change inside the transaction, or refuses it and changes nothing."""
 
 
@@ -41,7 +56,7 @@ async def carry_out_once(
     else:
         outcome = _known_outcome(known, command)
     if not isinstance(outcome, Refused):
-        await ports.publish_state(command.account_id, command.credential_id)
+        await ports.publish_state(command.account_id, credentials_of(command))
     return outcome
 
 
@@ -51,13 +66,18 @@ async def _apply_once(
     known = await account.carried_out(command.command_id)
     if known is not None:
         return _known_outcome(known, command)
-    outcome = prepared if isinstance(prepared, Refused) else await prepared(account)
-    await account.record(command, outcome, ports.clock.now())
-    return outcome
+    applied = prepared if isinstance(prepared, Refused) else await prepared(account)
+    if isinstance(applied, Refused):
+        applied = Applied(applied, (audit_deeds.refused(command, applied),))
+    now = ports.clock.now()
+    await account.audit(command, applied.deeds, now)
+    await account.record(command, applied.outcome, now)
+    return applied.outcome
 
 
 def _known_outcome(known: CarriedOut, command: ChangingCommand) -> Outcome:
-    if (known.command_type, known.credential_id) != (command_type(command), command.credential_id):
+    this = (command_type(command), credential_of(command))
+    if (known.command_type, known.credential_id) != this:
         return conflict("This command id was used for another command.")
     return known.outcome
 
@@ -66,7 +86,8 @@ def _refuse_ids(command: ChangingCommand) -> Refused | None:
     for field in ("account_id", "command_id"):
         if not is_id(getattr(command, field)):
             return invalid(field, f"{field} must be an id.")
-    if is_id(command.credential_id):
+    credential_id = credential_of(command)
+    if credential_id is None or is_id(credential_id):
         return None
     if isinstance(command, AddCredential):
         return invalid("credential_id", "credential_id must be an id.")

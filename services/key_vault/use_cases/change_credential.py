@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import msgspec
 
+from services.key_vault.domain import audit_deeds
 from services.key_vault.domain.commands import Outcome
 from services.key_vault.domain.credential import KeptSecret, changed, describe
 from services.key_vault.domain.policy import order_after
 from services.key_vault.domain.policy_commands import policy_after
 from services.key_vault.domain.refusals import NOT_FOUND
 from services.key_vault.ports import AccountCredentials, Ports
-from services.key_vault.use_cases.carry_out_once import Apply, carry_out_once
+from services.key_vault.use_cases.carry_out_once import Applied, Apply, carry_out_once
 from services.key_vault.use_cases.take_in_secret import take_in_secret
 from shared.events.credentials import ChangeCredential, CredentialKept
 from shared.events.envelope import Refused
@@ -33,7 +34,7 @@ async def change_credential(ports: Ports, command: ChangeCredential) -> Outcome:
                 return taken
             secret = taken
 
-        async def apply(account: AccountCredentials) -> Outcome:
+        async def apply(account: AccountCredentials) -> Applied | Refused:
             return await _change(ports, account, command, secret)
 
         return apply
@@ -46,7 +47,7 @@ async def _change(
     account: AccountCredentials,
     command: ChangeCredential,
     secret: KeptSecret | None,
-) -> Outcome:
+) -> Applied | Refused:
     # read again: another command may have come in between
     credential = await account.find(command.credential_id)
     if credential is None:
@@ -60,4 +61,6 @@ async def _change(
     after = changed(credential, policy, secret)
     if after is not credential:
         await account.keep(after, ports.clock.now())
-    return CredentialKept(credential=describe(after))
+    return Applied(
+        CredentialKept(credential=describe(after)), audit_deeds.changed(credential, after)
+    )

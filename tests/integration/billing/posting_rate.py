@@ -18,7 +18,6 @@ from services.billing.domain.policy import FeePolicy
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.prometheus_observer import PrometheusObserver
-from services.billing.outbound.publications import Publications
 from services.billing.ports import Scope, Transaction
 from services.billing.use_cases.check_books import check_books
 from services.billing.use_cases.keep_house import KeepHouse
@@ -46,6 +45,7 @@ from shared.postgres.config import PostgresConfig
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
+from shared.postgres.publications import Publications
 from shared.secret import Secret
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.metrics import Metrics

@@ -31,6 +31,7 @@ from shared.events.completions import (
     IngressAlive,
     ReplyFrame,
 )
+from shared.events.credential_audit import Actor
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -38,10 +39,12 @@ from shared.events.credentials import (
     CredentialForgotten,
     CredentialKept,
     CredentialsListed,
+    CredentialsReordered,
     DeleteCredential,
     Filters,
     GetCredential,
     ListCredentials,
+    ReorderCredentials,
 )
 from shared.events.envelope import CallReply, Refused, StateEvent, type_of
 from shared.events.generations import GenerationAbandoned
@@ -190,6 +193,7 @@ class Books:
         default_factory=dict
     )
     sealed_keys: list[str] = field(default_factory=list)
+    actors: list[Actor | None] = field(default_factory=list)
     credited: list[AddCredits] = field(default_factory=list)
     background: TaskScope | None = None
 
@@ -239,6 +243,10 @@ class Books:
                 return Refused(code="invalid", message="not played here")
 
     def _credential(self, command: object) -> CallReply:
+        if isinstance(
+            command, AddCredential | ChangeCredential | DeleteCredential | ReorderCredentials
+        ):
+            self.actors.append(command.actor)
         match command:
             case AddCredential() as add:
                 self.sealed_keys.append(add.sealed_key)
@@ -247,6 +255,7 @@ class Books:
                     provider=add.provider,
                     label="sk-...abcd",
                     name=add.name,
+                    note=add.note,
                     enabled=add.enabled,
                     section=add.section,
                     always_use=add.always_use,
@@ -264,6 +273,12 @@ class Books:
                 ]
                 page = found[query.offset : query.offset + query.limit]
                 return CredentialsListed(credentials=page, total=len(found))
+            case ReorderCredentials() as order:
+                return CredentialsReordered(
+                    provider=order.provider,
+                    prioritized=order.prioritized,
+                    fallback=order.fallback,
+                )
             case GetCredential() | ChangeCredential() | DeleteCredential():
                 return self._known(command)
             case _:
@@ -286,7 +301,7 @@ class Books:
 def _changed(known: CredentialDescription, change: ChangeCredential) -> CredentialDescription:
     given = {
         name: getattr(change, name)
-        for name in ("name", "enabled", "section", "always_use", "order")
+        for name in ("name", "note", "enabled", "section", "always_use", "order")
         if getattr(change, name) is not msgspec.UNSET
     }
     models = change.allowed_models

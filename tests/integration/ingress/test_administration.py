@@ -1,20 +1,27 @@
 """/byok, /key, /models and the operators' command line on the real servers."""
 
 import asyncio
+import getpass
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.ingress.operations import accounts, credit, platform_credential
+from services.ingress.domain.client_address import networks
+from services.ingress.operations import accounts, api_keys, credit, platform_credential
 from services.ingress.operations.command_line import main
 from services.ingress.operations.connections import open_connections
 from services.ingress.operations.outcomes import BadInput
-from shared.ids import PLATFORM_ACCOUNT, new_id
+from shared.events.credential_audit import Actor
+from shared.events.replies import ReplyFailed
+from shared.ids import PLATFORM_ACCOUNT, hash_api_key, new_id
 from tests.conftest import Infrastructure
-from tests.integration.ingress.conftest import MODEL, World, make_account
+from tests.integration.ingress.conftest import MODEL, Account, World, make_account, running
+from tests.integration.ingress.scripted_dispatcher import Run
+from tests.support.wait_until import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,6 +47,7 @@ async def test_a_credential_is_added_read_changed_listed_and_deleted(world: Worl
             "provider": "azure",
             "key": [{"api_key": CANARY}],
             "name": "mine",
+            "note": "for the night shift",
             "is_fallback": True,
             "always_use": True,
             "sort_order": 3,
@@ -59,15 +67,17 @@ async def test_a_credential_is_added_read_changed_listed_and_deleted(world: Worl
         *("is_required", "is_byok_only", "declared_region", "declared_zdr"),
         *("id", "provider", "workspace_id", "label", "name", "disabled", "is_fallback"),
         *("allowed_models", "allowed_api_key_hashes", "allowed_user_ids", "sort_order"),
-        *("created_at", "always_use"),
+        *("created_at", "always_use", "note"),
     }
     path = f"/byok/{kept['id']}"
     status, body = await call(
-        world, "PATCH", path, {"disabled": True, "name": None, "allowed_models": None}
+        world, "PATCH", path, {"disabled": True, "name": None, "note": None, "allowed_models": None}
     )
     assert status == 200, body
     assert body["data"]["disabled"] is True
     assert body["data"]["name"] is None
+    assert kept["note"] == "for the night shift"
+    assert body["data"]["note"] is None
     assert body["data"]["allowed_models"] is None
     assert body["data"]["always_use"] is True
     status, body = await call(world, "GET", "/byok?provider=azure&limit=1")
@@ -117,6 +127,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"provider": "openai", "key": "k", "allowed_user_ids": [new_id()]},
         "allowed_user_ids[0]: is not a member",
     ),
+    "long note": ({"provider": "openai", "key": "k", "note": "x" * 1001}, "note"),
     "long name": ({"provider": "openai", "key": "k", "name": "x" * 256}, "name"),
     "workspace": ({"provider": "openai", "key": "k", "workspace_id": "w"}, "workspace_id"),
     "order": ({"provider": "openai", "key": "k", "sort_order": -1}, "sort_order"),
@@ -144,12 +155,106 @@ async def test_ids_that_are_none_or_another_s_are_not_found(world: World) -> Non
     for each in (theirs, "x", "%00", new_id()):
         status, body = await call(world, "GET", f"/byok/{each}")
         assert (status, body["error"]["code"]) == (404, 404)
-        status, _ = await call(world, "DELETE", f"/byok/{each}")
-        assert status == 404
+        for method, sent in (("DELETE", None), ("PATCH", {"disabled": True})):
+            status, body = await call(world, method, f"/byok/{each}", sent)
+            assert (status, body["error"]["code"]) == (404, 404)
+
+
+ROUTES = (
+    ("GET", "/byok"),
+    ("POST", "/byok"),
+    ("PUT", "/byok/order"),
+    ("GET", f"/byok/{new_id()}"),
+    ("PATCH", f"/byok/{new_id()}"),
+    ("DELETE", f"/byok/{new_id()}"),
+)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_management_key_is_needed_everywhere(world: World, method: str, path: str) -> None:
+    for headers, expected in (
+        (world.account.headers, (403, "permission_denied")),
+        ({}, (401, "authentication")),
+        ({"Authorization": f"Bearer sk-or-v1-{'0' * 64}"}, (401, "authentication")),
+    ):
+        url = f"{world.base_url}{path}"
+        async with world.http.request(method, url, json={}, headers=headers) as response:
+            error = (await response.json())["error"]
+        assert (error["code"], error["metadata"]["error_type"]) == expected
+        assert response.status == expected[0]
+        if expected[0] == 403:
+            assert "management" in error["message"].lower()
+
+
+async def test_an_order_is_set_by_one_call_and_its_path_is_no_credentials(world: World) -> None:
+    ids = [new_id(), new_id(), new_id()]
+    sent = {"provider": "openai", "prioritized": ids[1:], "fallback": ids[:1]}
+    assert await call(world, "PUT", "/byok/order", sent) == (200, {"data": sent})
+    status, body = await call(world, "PUT", "/byok/order", sent | {"fallback": ["x"]})
+    assert (status, body["error"]["metadata"]["field"]) == (400, "fallback[0]")
+    for method in ("GET", "PATCH", "DELETE"):
+        status, body = await call(world, method, "/byok/order", {})
+        assert status == 405, body
+
+
+async def test_each_command_says_who_gave_it_and_from_where(world: World) -> None:
+    headers = world.account.management_headers | {
+        "User-Agent": "terraform/1.9 " + "x" * 500,
+        "X-Forwarded-For": "203.0.113.9",
+    }
+    before = len(world.books.actors)
+    path, url = f"/byok/{new_id()}", world.base_url
+    order = {"provider": "openai", "prioritized": [new_id()]}
+    for method, where, sent in (
+        ("POST", "/byok", {"provider": "openai", "key": CANARY}),
+        ("PATCH", path, {"disabled": True}),
+        ("DELETE", path, None),
+        ("PUT", "/byok/order", order),
+    ):
+        async with world.http.request(method, url + where, json=sent, headers=headers) as response:
+            assert response.status in {200, 201, 404}
+    actors = world.books.actors[before:]
+    assert len(actors) == 4
+    for actor in actors:
+        assert actor is not None
+        assert actor.kind == "management_key"
+        assert actor.api_key_hash == hash_api_key(world.account.management_key)
+        assert actor.member_id is not None
+        assert actor.client_address == "127.0.0.1"  # nobody trusts the header here
+        assert actor.user_agent is not None
+        assert actor.user_agent.startswith("terraform/1.9 xxx")
+        assert len(actor.user_agent) == 200
+
+
+async def test_a_client_behind_a_trusted_proxy_is_told_by_its_own_address(
+    world: World,
+) -> None:
+    http = replace(world.config.http, trusted_proxies=networks("127.0.0.0/8"))
+    headers = world.account.management_headers | {"X-Forwarded-For": "1.2.3.4, 203.0.113.9"}
+    config = replace(
+        world.config, http=http, process=replace(world.config.process, instance_ordinal=1)
+    )
+    async with running(config) as (ingress, _):
+        url = f"http://127.0.0.1:{ingress.port}/api/v1/byok/{new_id()}"
+        async with world.http.delete(url, headers=headers) as response:
+            assert response.status == 404
+    actor = world.books.actors[-1]
+    assert actor is not None
+    assert actor.client_address == "203.0.113.9"
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "offset=-1", "offset=" + "9" * 30, "provider=%00"]
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "offset=-1",
+        "offset=1000001",
+        "offset=" + "9" * 30,
+        "provider=%00",
+        "workspace_id=w",
+    ],
 )
 async def test_a_bad_page_is_refused(world: World, query: str) -> None:
     status, body = await call(world, "GET", f"/byok?{query}")
@@ -208,6 +313,55 @@ async def test_a_policy_is_applied_before_the_command_returns(world: World) -> N
             await accounts.change_policy(connections, new_id(), {"free_requests": 1})
 
 
+async def test_byok_only_of_an_api_key_counts_for_its_next_request(world: World) -> None:
+    account = await make_account(world.operations, "one key off credits")
+    other = await make_account(world.operations, "other")
+    key_hash = hash_api_key(account.api_key)
+
+    async def is_byok_only(of: Account) -> bool:
+        seen = len(world.dispatcher.requests)
+
+        async def answer(run: Run) -> None:
+            await run.send(ReplyFailed(status=404, message="x", error_type="not_found"), last=True)
+
+        world.dispatcher.script = answer
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+        async with world.http.post(
+            f"{world.base_url}/chat/completions", json=body, headers=of.headers
+        ) as response:
+            assert response.status == 404, await response.text()
+        (request,) = world.dispatcher.requests[seen:]
+        return request.byok_only
+
+    assert not await is_byok_only(account)  # and now the key is remembered
+    async with open_connections(world.operations) as connections:
+        for wanted in (True, False):
+            changed = await api_keys.change_policy(connections, key_hash, byok_only=wanted)
+            assert changed.warning is None
+            assert changed.printed == {
+                "account_id": account.account_id,
+                "api_key_hash": key_hash,
+                "byok_only": wanted,
+            }
+
+            async def is_in_force(*, wanted: bool = wanted) -> bool:
+                return await is_byok_only(account) is wanted
+
+            await wait_until(is_in_force, deadline_seconds=1)
+            assert not await is_byok_only(other)
+        await accounts.change_policy(connections, account.account_id, {"byok_only": True})
+        await api_keys.change_policy(connections, key_hash, byok_only=False)
+
+        async def holds_for_the_account() -> bool:
+            return await is_byok_only(account)
+
+        await wait_until(holds_for_the_account, deadline_seconds=1)
+        for wrong in ("0" * 64, "0" * 63, account.api_key):
+            with pytest.raises(BadInput) as refused:
+                await api_keys.change_policy(connections, wrong, byok_only=True)
+            assert account.api_key not in str(refused.value)
+
+
 async def test_a_top_up_is_idempotent_by_its_key(world: World) -> None:
     async with open_connections(world.operations) as connections:
         for is_repeated in (False, True):
@@ -231,6 +385,8 @@ async def test_a_platform_credential_is_replaced_by_the_next_one(
     assert first.printed["credential_id"] == second.printed["credential_id"]
     assert (first.printed["replaced"], second.printed["replaced"]) == (False, True)
     assert [account for account, _ in world.books.credentials].count(PLATFORM_ACCOUNT) == 1
+    operator = await asyncio.to_thread(getpass.getuser)
+    assert world.books.actors[-2:] == [Actor(kind="operator", operator=operator)] * 2
 
 
 async def test_the_command_line_prints_keys_last_and_refuses_bad_input_in_one_line(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
+from aiokafka import TopicPartition
 
 from shared.clock import SystemClock
+from shared.events.credential_audit import CredentialAudited
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -22,10 +24,16 @@ from shared.events.credentials import (
     intake_context,
 )
 from shared.events.envelope import CallReply, Event, Heartbeat
-from shared.events.topics import CREDENTIALS_COMMANDS, CREDENTIALS_STATE, INGRESS_REPLIES
+from shared.events.topics import (
+    CREDENTIALS_AUDIT,
+    CREDENTIALS_COMMANDS,
+    CREDENTIALS_STATE,
+    INGRESS_REPLIES,
+)
 from shared.ids import AccountId, CredentialId, new_id, new_instance_id
 from shared.kafka.calls import Calls
 from shared.kafka.config import KafkaConfig
+from shared.kafka.consuming import decode_record, open_consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import open_producer
 from shared.kafka.readers import PartitionReader
@@ -123,6 +131,23 @@ class Client:
         found = self.state(credential)
         assert found is not None
         return found
+
+
+async def audit_on_kafka(kafka: KafkaConfig) -> list[CredentialAudited]:
+    """All that stands on `credentials.audit`, as anyone may read it."""
+    found: list[CredentialAudited] = []
+    async with open_consumer(kafka) as consumer:
+        partition = TopicPartition(CREDENTIALS_AUDIT.name, 0)
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        consumer.seek(partition, 0)
+        while await consumer.position(partition) < end:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    event = decode_record(record).event
+                    assert isinstance(event, CredentialAudited)
+                    found.append(event)
+    return found
 
 
 @asynccontextmanager

@@ -28,7 +28,9 @@ from shared.clock import SystemClock
 from shared.config.environment import load
 from shared.events.credential_secrets import StringSecret, decode_secret
 from shared.events.credentials import CredentialForgotten, credential_context
-from shared.ids import AccountId, CredentialId, new_id
+from shared.ids import AccountId, CredentialId, InstanceId, new_id
+from shared.kafka.config import KafkaConfig
+from shared.kafka.producer import EventProducer
 from shared.postgres.config import PostgresConfig
 from shared.postgres.pool import open_pool
 from shared.vault.errors import VaultRefused
@@ -75,11 +77,11 @@ def operator(infrastructure: Infrastructure) -> hvac.Client:
 
 
 class Rewrapping:
-    """`python -m services.key_vault --rewrap`, read line by line."""
+    """`python -m services.key_vault.operations rewrap`, read line by line."""
 
     def __init__(self, infrastructure: Infrastructure) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "services.key_vault", "--rewrap"],
+            [sys.executable, "-m", "services.key_vault.operations", "rewrap"],
             cwd=REPOSITORY,
             env=dict(infrastructure.environment("key_vault")),
             stdout=subprocess.PIPE,
@@ -252,6 +254,12 @@ async def test_a_rewrap_waits_for_a_command_that_has_read_what_it_will_write(
     credential = await client.add("openai", "sk-0123456789abcdefghij-AbCd")
     config = load(PostgresConfig, infrastructure.environment("key_vault"))
     waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    unsent = EventProducer(
+        KafkaConfig(bootstrap_servers="nowhere:1"),
+        source=InstanceId("test"),
+        clock=SystemClock(),
+        new_id=new_id,
+    )
     async with open_pool(config, application_name="test") as pool:
         ciphertexts = PostgresCiphertexts(pool)
         kept = KeptCiphertext(
@@ -269,7 +277,7 @@ async def test_a_rewrap_waits_for_a_command_that_has_read_what_it_will_write(
             pool.acquire() as connection,
             connection.transaction(),
         ):
-            account = await PostgresAccount.locked(connection, client.account)
+            account = await PostgresAccount.locked(connection, client.account, unsent)
             read = await account.find(credential)
             assert read is not None
             replacing = group.create_task(

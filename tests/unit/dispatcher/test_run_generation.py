@@ -208,6 +208,8 @@ async def test_these_failures_fall_back_to_shared_credits_with_an_event(
     assert (fell_back.from_.credential_id, fell_back.from_.tier) == ("own", "prioritized")
     assert (fell_back.to.credential_id, fell_back.to.tier) == (None, "shared")
     assert world.fact.outcome == "completed"
+    used = [(each.credential_id, each.failure) for each in world.fact.attempts]
+    assert used == [("own", failure.value), (None, None)]
 
 
 @pytest.mark.parametrize(

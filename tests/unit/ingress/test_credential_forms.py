@@ -9,15 +9,17 @@ from services.ingress.domain import credential_forms
 from services.ingress.domain.credential_forms import (
     CredentialChangeForm,
     CredentialForm,
+    OrderForm,
     check_provider,
     pasted_key,
     read_credential,
     read_credential_change,
+    read_order,
 )
 from services.ingress.domain.refusals import Refusal
 from shared.events.credentials import CredentialDescription
 from shared.events.credentials import Filters as CredentialFilters
-from shared.ids import CredentialId
+from shared.ids import CredentialId, new_id
 from shared.secret import Secret
 
 
@@ -140,3 +142,59 @@ def test_the_two_words_for_always_use_may_not_contradict_each_other() -> None:
     ):
         assert isinstance(refusal, Refusal)
         assert refusal.field == "is_required"
+
+
+def test_an_order_names_ids_in_their_one_form() -> None:
+    first, second = new_id(), new_id()
+    body = {"provider": "openai", "prioritized": [first.upper()], "fallback": [second]}
+    form = read_order(json.dumps(body).encode())
+    assert form == OrderForm(provider="openai", prioritized=[first], fallback=[second])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "provider: is required"),
+        ({"provider": "a b"}, "provider: is not a provider"),
+        ({"provider": "p", "prioritized": "x"}, "prioritized: expected array, got string"),
+        ({"provider": "p", "fallback": [new_id(), "x"]}, "fallback[1]: is not a credential's id"),
+        ({"provider": "p", "order": []}, "order: there is no such field"),
+        (
+            {"provider": "p", "prioritized": ["x"] * 1001},
+            "prioritized: expected array of length <= 1000",
+        ),
+    ],
+)
+def test_an_order_that_is_none_is_refused_by_field(body: dict[str, Any], message: str) -> None:
+    refusal = read_order(json.dumps(body).encode())
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == message
+
+
+def test_a_note_is_bounded_and_may_be_cleared() -> None:
+    refusal = read_credential_change(json.dumps({"note": "x" * 1001}).encode())
+    assert isinstance(refusal, Refusal)
+    assert refusal.field == "note"
+    form = read_credential_change(b'{"note":null}')
+    assert isinstance(form, CredentialChangeForm)
+    assert form.note is None
+
+
+def test_a_client_may_send_back_what_it_was_shown_of_things_that_are_not_here() -> None:
+    sent = {"is_byok_only": False, "declared_region": None, "declared_zdr": None}
+    add = {"provider": "p", "key": "k", "workspace_id": None, **sent}
+    assert isinstance(read_credential(json.dumps(add).encode()), CredentialForm)
+    assert isinstance(read_credential_change(json.dumps(sent).encode()), CredentialChangeForm)
+
+
+@pytest.mark.parametrize(
+    "sent", [{"is_byok_only": True}, {"declared_region": "us"}, {"declared_zdr": False}]
+)
+def test_what_is_not_here_is_refused_rather_than_forgotten(sent: dict[str, Any]) -> None:
+    for refusal in (
+        read_credential(json.dumps({"provider": "p", "key": "k", **sent}).encode()),
+        read_credential_change(json.dumps(sent).encode()),
+    ):
+        assert isinstance(refusal, Refusal)
+        assert (refusal.status, refusal.field) == (400, next(iter(sent)))
+        assert "not supported" in refusal.message

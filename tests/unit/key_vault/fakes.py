@@ -5,15 +5,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from services.key_vault.domain.audit_chain import Head, link
+from services.key_vault.domain.audit_deeds import Deed
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
     Outcome,
     command_type,
+    credential_of,
 )
 from services.key_vault.domain.credential import Credential, RemovedCredential
 from services.key_vault.ports import AccountCredentials, Ports
 from shared.errors import Unavailable
+from shared.events.credential_audit import CredentialAudited
 from shared.events.credentials import Section
 from shared.ids import AccountId, CredentialId
 from shared.secret import Secret
@@ -89,17 +93,31 @@ class InMemoryAccount:
         assert at.tzinfo is UTC
         self.store.kept[self.account_id, credential.credential_id] = credential
 
+    async def of_provider(self, provider: str) -> Sequence[Credential]:
+        return [each for each in self.store.of(self.account_id) if each.provider == provider]
+
+    async def move(self, credentials: Sequence[Credential], at: datetime) -> None:
+        for each in credentials:
+            await self.keep(each, at)
+
     async def wipe(self, credential: RemovedCredential, at: datetime) -> None:
         assert at.tzinfo is UTC
         key = (self.account_id, credential.credential_id)
         del self.store.kept[key]
         self.store.removed[key] = credential
 
+    async def audit(self, command: ChangingCommand, deeds: Sequence[Deed], at: datetime) -> None:
+        assert at.tzinfo is UTC
+        chain = self.store.audit.setdefault(self.account_id, [])
+        last = chain[-1] if chain else None
+        head = Head() if last is None else Head(number=last.entry.number, hash=last.hash)
+        chain += link(head, deeds, command, at)
+
     async def record(self, command: ChangingCommand, outcome: Outcome, at: datetime) -> None:
         assert at.tzinfo is UTC
         self.store.commands[self.account_id, command.command_id] = CarriedOut(
             command_type=command_type(command),
-            credential_id=command.credential_id,
+            credential_id=credential_of(command),
             outcome=outcome,
         )
 
@@ -111,6 +129,7 @@ class InMemoryCredentials:
     kept: dict[Key, Credential] = field(default_factory=dict)
     removed: dict[Key, RemovedCredential] = field(default_factory=dict)
     commands: dict[tuple[AccountId, str], CarriedOut] = field(default_factory=dict)
+    audit: dict[AccountId, list[CredentialAudited]] = field(default_factory=dict)
     before_transaction: Callable[[], None] = lambda: None
 
     def of(self, account_id: AccountId) -> list[Credential]:
@@ -142,10 +161,10 @@ class FakePublisher:
     is_available: bool = True
     published: list[Key] = field(default_factory=list)
 
-    async def __call__(self, account_id: AccountId, credential_id: CredentialId) -> None:
+    async def __call__(self, account_id: AccountId, credential_ids: Sequence[CredentialId]) -> None:
         if not self.is_available:
             raise Unavailable("kafka")
-        self.published.append((account_id, credential_id))
+        self.published.extend((account_id, each) for each in credential_ids)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from services.key_vault.use_cases.add_credential import add_credential
 from services.key_vault.use_cases.change_credential import change_credential
 from services.key_vault.use_cases.delete_credential import delete_credential
 from services.key_vault.use_cases.read_credentials import get_credential, list_credentials
+from services.key_vault.use_cases.reorder_credentials import reorder_credentials
 from shared.errors import Unavailable
 from shared.events.credential_secrets import StringSecret, decode_secret
 from shared.events.credentials import (
@@ -22,11 +23,13 @@ from shared.events.credentials import (
     CredentialForgotten,
     CredentialKept,
     CredentialsListed,
+    CredentialsReordered,
     DeleteCredential,
     Deployment,
     Filters,
     GetCredential,
     ListCredentials,
+    ReorderCredentials,
     Resource,
     intake_context,
 )
@@ -72,6 +75,19 @@ def to_delete(credential: str) -> DeleteCredential:
     return DeleteCredential(
         command_id="delete", account_id=ACCOUNT, credential_id=CredentialId(credential)
     )
+
+
+def to_reorder(
+    prioritized: list[str], fallback: list[str], command_id: str = "reorder", **fields: Any
+) -> ReorderCredentials:
+    given = {
+        "command_id": command_id,
+        "account_id": ACCOUNT,
+        "provider": "openai",
+        "prioritized": [CredentialId(each) for each in prioritized],
+        "fallback": [CredentialId(each) for each in fallback],
+    }
+    return ReorderCredentials(**(given | fields))
 
 
 async def added(world: World, credential: str, **fields: Any) -> CredentialDescription:
@@ -286,6 +302,8 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("name", {"name": "x" * 256}, {"name": "x" * 256}),
     ("name", {"name": "a\0b"}, {"name": "a\nb"}),
     ("name", {"name": "a\u202eb"}, {"name": "\x1b[0m"}),
+    ("note", {"note": "x" * 1001}, {"note": "x" * 1001}),
+    ("note", {"note": "a\0b"}, {"note": "a\u2066b"}),
     ("order", {"order": -1}, {"order": -1}),
     ("order", {"order": 10**9}, {"order": 10**18}),
     ("models", {"filters": Filters(models=[])}, {"allowed_models": []}),
@@ -309,7 +327,7 @@ async def test_a_wrong_field_is_named_and_nothing_is_written(
     world: World, field: str, adding: dict[str, Any], changing: dict[str, Any]
 ) -> None:
     await added(world, "c1")
-    filtered = field not in {"name", "order"}
+    filtered = field not in {"name", "note", "order"}
 
     not_added = await add_credential(world.ports, to_add("c2", **adding))
     not_changed = await change_credential(world.ports, to_change("c1", **changing))
@@ -430,3 +448,89 @@ async def test_a_short_term_key_is_held_against_the_time_of_the_command(world: W
         command = with_key(to_add(credential, provider="amazon-bedrock"), key)
         answer = await add_credential(world.ports, command)
         assert isinstance(answer, CredentialKept) is kept, answer
+
+
+async def test_a_note_is_kept_line_by_line_changed_and_cleared(world: World) -> None:
+    described = await added(world, "c1", note=" first\r\nsecond \n")
+    assert described.note == "first\nsecond"
+
+    assert (await changed(world, "c1", enabled=False)).note == "first\nsecond"
+    assert (await changed(world, "c1", command_id="2", note=" ")).note is None
+
+
+async def test_an_order_sets_places_and_sections_and_is_published(world: World) -> None:
+    for each in ("c1", "c2", "c3"):
+        await added(world, each)
+    await added(world, "elsewhere", provider="mistral", order=7)
+    world.publisher.published.clear()
+
+    command = to_reorder(["c3", "c1"], ["c2"])
+    answer = await reorder_credentials(world.ports, command)
+
+    assert answer == CredentialsReordered(
+        provider="openai", prioritized=command.prioritized, fallback=command.fallback
+    )
+    places = {
+        each: (stored(world, each).policy.section, stored(world, each).policy.order)
+        for each in ("c1", "c2", "c3", "elsewhere")
+    }
+    assert places == {
+        "c1": ("prioritized", 1),
+        "c2": ("fallback", 0),
+        "c3": ("prioritized", 0),
+        "elsewhere": ("prioritized", 7),
+    }
+    assert [stored(world, each).version for each in ("c1", "c2", "c3")] == [2, 2, 2]
+    assert stored(world, "c1").secret_revision == 1
+    assert {each for _, each in world.publisher.published} == {"c1", "c2", "c3"}
+
+
+async def test_the_same_order_again_changes_nothing(world: World) -> None:
+    for each in ("c1", "c2"):
+        await added(world, each)
+    first = await reorder_credentials(world.ports, to_reorder(["c2", "c1"], []))
+    await changed(world, "c1", order=9)
+
+    delivered_again = await reorder_credentials(world.ports, to_reorder(["c2", "c1"], []))
+    assert delivered_again == first
+    assert stored(world, "c1").policy.order == 9
+
+    sent_again = to_reorder(["c2", "c1"], [], command_id="again")
+    assert await reorder_credentials(world.ports, sent_again) == first
+    assert (stored(world, "c1").version, stored(world, "c2").version) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("prioritized", "fallback", "code", "told"),
+    [
+        (["c1"], [], "conflict", "leaves out c2"),
+        (["c1"], ["c2", "gone"], "conflict", "gone: no openai credential"),
+        (["c1", "c2"], ["elsewhere"], "conflict", "elsewhere: no openai credential"),
+        (["c1", "c2"], ["c1"], "invalid", "fallback[0] is named twice"),
+        (["c1", "c1"], ["c2"], "invalid", "prioritized[1] is named twice"),
+        (["c1", "a/b"], ["c2"], "invalid", "prioritized[1] must be a credential's id"),
+        (["c1", "c2", *map(str, range(1000))], [], "invalid", "more than 1000"),
+    ],
+)
+async def test_an_order_must_name_each_credential_of_the_provider_once(
+    world: World, prioritized: list[str], fallback: list[str], code: str, told: str
+) -> None:
+    await added(world, "c1")
+    await added(world, "c2")
+    await added(world, "elsewhere", provider="mistral")
+
+    refused = await reorder_credentials(world.ports, to_reorder(prioritized, fallback))
+
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+    assert told in refused.message
+    assert [stored(world, each).version for each in ("c1", "c2")] == [1, 1]
+
+
+async def test_another_accounts_credentials_cannot_be_ordered(world: World) -> None:
+    await added(world, "c1")
+    stranger = AccountId("account-2")
+    refused = await reorder_credentials(world.ports, to_reorder(["c1"], [], account_id=stranger))
+    assert isinstance(refused, Refused)
+    assert refused.code == "conflict"
+    assert stored(world, "c1").version == 1

@@ -39,6 +39,7 @@ def ingress_app(
         "/auth/key": {"GET": key.get},
         "/byok": {"GET": byok.page, "POST": byok.create},
         "/byok/plan": {"GET": plan.get},
+        "/byok/order": {"PUT": byok.order},
         "/byok/{credential_id}": {
             "GET": byok.get,
             "PATCH": byok.change,

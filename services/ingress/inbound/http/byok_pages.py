@@ -1,24 +1,26 @@
 """/byok: an account's credentials. A management key is needed."""
 
-import re
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
 from services.ingress.domain import api_key, credential_forms, refusals
 from services.ingress.domain.api_key import Caller
+from services.ingress.domain.client_address import Networks, client_address, shown_user_agent
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import queries
 from services.ingress.inbound.http.bodies import SMALL_BODY_BYTES_MAX, Bodies
 from services.ingress.inbound.http.exchange import Exchange
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
 from services.ingress.use_cases.known_callers import KnownCallers
+from shared.events.credential_audit import Actor
 from shared.events.credentials import CredentialDescription
 from shared.ids import CredentialId
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 100
-_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+OFFSET_MAX: Final = 1_000_000
 _NOT_FOUND: Final = refusals.not_found("there is no credential of this id")
 
 
@@ -26,10 +28,16 @@ class ByokPages:
     """The handlers."""
 
     def __init__(
-        self, *, callers: KnownCallers, bodies: Bodies, administer: AdministerCredentials
+        self,
+        *,
+        callers: KnownCallers,
+        bodies: Bodies,
+        administer: AdministerCredentials,
+        trusted_proxies: Networks,
     ) -> None:
-        """Bodies here are small ones."""
+        """Bodies here are small ones. `trusted_proxies` are believed where a client is."""
         self._callers = callers
+        self._trusted_proxies = trusted_proxies
         self._bodies = bodies
         self._administer = administer
 
@@ -39,9 +47,7 @@ class ByokPages:
         if isinstance(caller, Refusal):
             return exchange.refuse(caller)
         query = exchange.request.query
-        offset = queries.whole_number(
-            query, "offset", default=0, minimum=0, maximum=queries.OFFSET_MAX
-        )
+        offset = queries.whole_number(query, "offset", default=0, minimum=0, maximum=OFFSET_MAX)
         if isinstance(offset, Refusal):
             return exchange.refuse(offset)
         limit = queries.whole_number(
@@ -49,9 +55,9 @@ class ByokPages:
         )
         if isinstance(limit, Refusal):
             return exchange.refuse(limit)
-        provider = query.get("provider")
-        if provider is not None and not credential_forms.looks_like_provider(provider):
-            return exchange.refuse(refusals.invalid("is not a provider", field="provider"))
+        provider = _provider(query)
+        if isinstance(provider, Refusal):
+            return exchange.refuse(provider)
         page = await self._administer.page(caller, provider=provider, offset=offset, limit=limit)
         if isinstance(page, Refusal):
             return exchange.refuse(page)
@@ -69,7 +75,8 @@ class ByokPages:
         form = credential_forms.read_credential(body)
         if isinstance(form, Refusal):
             return exchange.refuse(form)
-        return _answer(exchange, await self._administer.add(caller, form), status=201)
+        kept = await self._administer.add(caller, form, self._actor(exchange, caller))
+        return _answer(exchange, kept, status=201)
 
     async def get(self, exchange: Exchange) -> web.StreamResponse:
         """GET /byok/{id}."""
@@ -95,7 +102,8 @@ class ByokPages:
         form = credential_forms.read_credential_change(body)
         if isinstance(form, Refusal):
             return exchange.refuse(form)
-        return _answer(exchange, await self._administer.change(caller, credential_id, form))
+        actor = self._actor(exchange, caller)
+        return _answer(exchange, await self._administer.change(caller, credential_id, form, actor))
 
     async def delete(self, exchange: Exchange) -> web.StreamResponse:
         """DELETE /byok/{id}."""
@@ -105,8 +113,49 @@ class ByokPages:
         credential_id = _credential_id(exchange)
         if credential_id is None:
             return exchange.refuse(_NOT_FOUND)
-        refusal = await self._administer.delete(caller, credential_id)
+        actor = self._actor(exchange, caller)
+        refusal = await self._administer.delete(caller, credential_id, actor)
         return exchange.json({"deleted": True}) if refusal is None else exchange.refuse(refusal)
+
+    async def order(self, exchange: Exchange) -> web.StreamResponse:
+        """PUT /byok/order."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        body = await self._bodies.read(exchange.request, bytes_max=SMALL_BODY_BYTES_MAX)
+        if isinstance(body, Refusal):
+            return exchange.refuse(body)
+        form = credential_forms.read_order(body)
+        if isinstance(form, Refusal):
+            return exchange.refuse(form)
+        actor = self._actor(exchange, caller)
+        reordered = await self._administer.reorder(caller, form, actor)
+        if isinstance(reordered, Refusal):
+            return exchange.refuse(reordered)
+        exchange.line.add(provider=reordered.provider)
+        return exchange.json(
+            {
+                "data": {
+                    "provider": reordered.provider,
+                    "prioritized": reordered.prioritized,
+                    "fallback": reordered.fallback,
+                }
+            }
+        )
+
+    def _actor(self, exchange: Exchange, caller: Caller) -> Actor:
+        request = exchange.request
+        return Actor(
+            kind="management_key",
+            api_key_hash=caller.api_key_hash,
+            member_id=caller.member_id,
+            client_address=client_address(
+                request.remote,
+                request.headers.getall("X-Forwarded-For", []),
+                self._trusted_proxies,
+            ),
+            user_agent=shown_user_agent(request.headers.get("User-Agent")),
+        )
 
     async def _manager(self, exchange: Exchange) -> Caller | Refusal:
         caller = await self._callers.identify(exchange.authorization())
@@ -116,9 +165,18 @@ class ByokPages:
         return caller if caller.is_management else api_key.NOT_FOR_MANAGEMENT
 
 
+def _provider(query: Mapping[str, str]) -> str | Refusal | None:
+    """The filter of a page."""
+    if query.get("workspace_id"):
+        return credential_forms.NO_WORKSPACES
+    provider = query.get("provider")
+    if provider is None or credential_forms.looks_like_provider(provider):
+        return provider
+    return refusals.invalid("is not a provider", field="provider")
+
+
 def _credential_id(exchange: Exchange) -> CredentialId | None:
-    text = exchange.request.match_info["credential_id"].lower()
-    return CredentialId(text) if _UUID.fullmatch(text) else None
+    return credential_forms.credential_id(exchange.request.match_info["credential_id"])
 
 
 def _answer(
