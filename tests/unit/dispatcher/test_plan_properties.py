@@ -289,7 +289,7 @@ def test_models_tiers_and_then_the_credentials_order_decide_what_comes_first(
         place = (used.order, used.created_at, used.credential_id)
         by_endpoint.setdefault((each.model, each.tier, each.endpoint.id), []).append(place)
     for placed in by_endpoint.values():
-        assert placed == sorted(placed)  # type: ignore[type-var]
+        assert placed == sorted(placed)
         assert len(set(placed)) == len(placed), "no attempt is planned twice"
 
 
