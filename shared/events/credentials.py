@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.events.credential_health import CheckDescription, HealthDescription
 from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
 from shared.ids import AccountId, ApiKeyHash, CredentialId, MemberId
 
@@ -82,7 +83,10 @@ class ListCredentials(Event, frozen=True, kw_only=True):
 
 
 class CredentialDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """All that may be told of a credential. `label` is the key masked to its last characters."""
+    """All that may be told of a credential. `label` is the key masked to its last characters.
+
+    `check` is null for a key that was never checked; `health` where it was not asked for.
+    """
 
     credential_id: CredentialId
     provider: str
@@ -94,6 +98,8 @@ class CredentialDescription(msgspec.Struct, frozen=True, kw_only=True):
     order: int
     filters: Filters
     created_at: datetime
+    check: CheckDescription | None = None
+    health: HealthDescription | None = None
 
 
 class CredentialKept(CallReply, frozen=True, kw_only=True):

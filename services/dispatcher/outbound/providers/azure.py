@@ -15,6 +15,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.openai_request import request_body
@@ -50,6 +51,10 @@ class Azure:
     ) -> AsyncGenerator[StreamPiece, None]:
         """Call and yield pieces as they come."""
         return self._client.stream(_call(attempt, secret, request, streamed=True))
+
+    async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
+        """One token of the deployment: no documented call that is free proves a deployment."""
+        return await check_by_completion(self, attempt, secret)
 
 
 def _call(
