@@ -28,6 +28,7 @@ from services.ingress.outbound.vault_intake import VaultIntake
 from services.ingress.outbound.vault_wire_keys import VaultWireKeys
 from services.ingress.process import Ingress
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
+from services.ingress.use_cases.await_check import AwaitCheck
 from services.ingress.use_cases.complete_chat import CompleteChat
 from services.ingress.use_cases.describe_key import DescribeKey
 from services.ingress.use_cases.known_callers import KnownCallers
@@ -213,7 +214,12 @@ def _build(
         ),
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
-        byok=ByokPages(callers=callers, bodies=bodies, administer=administer),
+        byok=ByokPages(
+            callers=callers,
+            bodies=bodies,
+            administer=administer,
+            await_check=AwaitCheck(administer.get),
+        ),
     )
     ingress = Ingress(
         app=app,

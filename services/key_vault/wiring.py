@@ -12,17 +12,32 @@ from services.key_vault.inbound.kafka_commands import CommandsHandler
 from services.key_vault.inbound.upkeep import Chores, Upkeep
 from services.key_vault.outbound.kafka_state import CredentialsState, StatePublisher
 from services.key_vault.outbound.postgres_credentials import PostgresCredentials
-from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
+from services.key_vault.outbound.postgres_health import PostgresHealth
+from services.key_vault.outbound.postgres_upkeep import (
+    bury_removed,
+    forget_commands,
+    forget_facts,
+)
+from services.key_vault.outbound.publications import Publications
 from services.key_vault.outbound.vault_encryption import VaultEncryption
 from services.key_vault.ports import Ports
+from services.key_vault.use_cases.take_in_facts import TakeInFacts
 from shared.clock import Clock, SystemClock
-from shared.events.topics import CREDENTIALS_COMMANDS
+from shared.events.credential_health import CredentialCheckRequested
+from shared.events.topics import (
+    BILLING_FEES,
+    CREDENTIALS_CHECKS,
+    CREDENTIALS_COMMANDS,
+    CREDENTIALS_OBSERVATIONS,
+)
 from shared.http.health import Readiness, health_app
 from shared.http.server import serve
 from shared.ids import new_id, new_instance_id
 from shared.kafka.calls import CallServer
 from shared.kafka.dead_letters import DeadLetters
-from shared.kafka.producer import open_producer
+from shared.kafka.facts import FactsConsumer
+from shared.kafka.producer import EventProducer, open_producer
+from shared.kafka.record import Record
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
@@ -32,6 +47,7 @@ from shared.vault.session import open_vault
 from shared.vault.transit import Transit
 
 GROUP: Final = "key-vault"
+FACTS_GROUP: Final = "key-vault-facts"
 DRAIN_SECONDS: Final = 15.0
 """How long commands that have been read may take to be answered after a stop."""
 _HEALTH_SHUTDOWN_SECONDS: Final = 1.0
@@ -41,9 +57,18 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 class KeyVault:
     """The service, connected and ready to run."""
 
-    def __init__(self, server: CallServer, relay: OutboxRelay, upkeep: Upkeep) -> None:
+    def __init__(
+        self,
+        server: CallServer,
+        facts: FactsConsumer,
+        relay: OutboxRelay,
+        upkeep: Upkeep,
+        publishing: TaskScope,
+    ) -> None:
         """All parts are connected."""
+        self._publishing = publishing
         self._server = server
+        self._facts = facts
         self._relay = relay
         self._upkeep = upkeep
 
@@ -54,10 +79,11 @@ class KeyVault:
             _ = background.start(self._upkeep.send_heartbeats(), name="heartbeats")
             _ = background.start(self._upkeep.sweep(), name="sweeper")
             _ = serving.start(self._server.run(stop), name="commands")
-            await _first_set(stop, background.failed, serving.failed)
+            _ = serving.start(self._facts.run(stop), name="facts")
+            await _first_set(stop, background.failed, serving.failed, self._publishing.failed)
             if stop.is_set():
                 _ = await serving.drain(DRAIN_SECONDS)
-            for failure in (background.failure, serving.failure):
+            for failure in (background.failure, serving.failure, self._publishing.failure):
                 if failure is not None:
                     raise failure
 
@@ -92,13 +118,21 @@ async def open_key_vault(
         open_pool(config.postgres, application_name=instance_id) as pool,
         open_vault(config.vault, clock) as vault,
         open_producer(config.kafka, source=instance_id, clock=clock, new_id=new_id) as producer,
+        TaskScope() as publishing,
     ):
         _ = await migrate(pool, _MIGRATIONS)
         state = CredentialsState(producer, instance_id=instance_id, clock=clock)
         relay = OutboxRelay(pool, producer, state.read)
+        health = PostgresHealth(pool)
+        dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
         ports = Ports(
             encryption=VaultEncryption(Transit(vault)),
-            credentials=PostgresCredentials(pool),
+            credentials=PostgresCredentials(
+                pool,
+                make_request=_check_requests(producer),
+                publish=Publications(relay, publishing).hand,
+            ),
+            health=health,
             publish_state=StatePublisher(relay),
             egress_allowed=egress_allowed(config.egress_allow),
             clock=clock,
@@ -109,7 +143,15 @@ async def open_key_vault(
             topic=CREDENTIALS_COMMANDS,
             handle=CommandsHandler(ports, metrics),
             producer=producer,
-            dead_letters=DeadLetters(producer, consumer=GROUP, clock=clock),
+            dead_letters=dead_letters,
+            clock=clock,
+        )
+        facts = FactsConsumer(
+            config.kafka,
+            group=FACTS_GROUP,
+            topics=(CREDENTIALS_OBSERVATIONS, BILLING_FEES),
+            handle=TakeInFacts(health),
+            dead_letters=dead_letters,
             clock=clock,
         )
         upkeep = Upkeep(
@@ -117,11 +159,22 @@ async def open_key_vault(
                 send_heartbeat=lambda: state.send_heartbeat(pool),
                 bury_removed=lambda moment: bury_removed(pool, moment),
                 forget_commands=lambda moment: forget_commands(pool, moment),
+                forget_facts=lambda moment: forget_facts(pool, moment),
             ),
             clock=clock,
             metrics=metrics,
         )
         readiness.register("commands", server.problem)
+        readiness.register("facts", facts.problem)
         readiness.register("heartbeats", upkeep.problem)
         readiness.register("vault", vault.healthy)
-        yield KeyVault(server, relay, upkeep)
+        yield KeyVault(server, facts, relay, upkeep, publishing)
+
+
+def _check_requests(producer: EventProducer) -> Callable[[CredentialCheckRequested], Record]:
+    """Makes the records that ask for checks."""
+
+    def make(request: CredentialCheckRequested) -> Record:
+        return producer.record(CREDENTIALS_CHECKS, request, key=request.account_id)
+
+    return make

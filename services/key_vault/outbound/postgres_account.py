@@ -1,8 +1,10 @@
 """One account's credentials inside a transaction."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from services.key_vault.domain.check import Check, request_of
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
@@ -17,10 +19,13 @@ from services.key_vault.outbound.credential_rows import (
     outcome_name,
     values_of,
 )
+from services.key_vault.outbound.health_rows import CHECK_COLUMNS, check_of
+from shared.events.credential_health import CredentialCheckRequested
 from shared.events.credentials import Section, credential_key
 from shared.events.topics import CREDENTIALS_STATE
 from shared.ids import AccountId, CredentialId
-from shared.postgres.outbox import mark_dirty
+from shared.kafka.record import Record
+from shared.postgres.outbox import Written, mark_dirty, store_facts
 from shared.postgres.pool import Connection
 
 _LOCK: Final = (
@@ -56,6 +61,25 @@ insert into commands
 values ($1, $2, $3, $4, $5, $6, $7)
 """
 
+_LAST_CHECK: Final = f"""
+select {CHECK_COLUMNS} from credential_checks where account_id = $1 and credential_id = $2
+"""  # noqa: S608 - our own column names
+_NEW_KEY_IS_NOT_COOLING: Final = """
+update credential_health set cooling_down_until = null
+where account_id = $1 and credential_id = $2 and cooling_down_until is not null
+    and exists (
+        select from credential_checks
+        where account_id = $1 and credential_id = $2 and secret_revision < $3
+    )
+"""
+_ASK_CHECK: Final = """
+insert into credential_checks (account_id, credential_id, secret_revision, requested_at)
+values ($1, $2, $3, $4)
+on conflict (account_id, credential_id) do update set
+    secret_revision = excluded.secret_revision, requested_at = excluded.requested_at,
+    result = null
+"""
+
 
 async def carried_out(
     connection: Connection, account_id: AccountId, command_id: str
@@ -73,19 +97,30 @@ async def find(
     return None if row is None else credential_of(row)
 
 
+MakeRequest = Callable[[CredentialCheckRequested], Record]
+"""Makes the record that asks for a check."""
+
+
 class PostgresAccount:
     """The port AccountCredentials; `locked` makes one."""
 
-    def __init__(self, connection: Connection, account_id: AccountId) -> None:
+    def __init__(
+        self, connection: Connection, account_id: AccountId, make_request: MakeRequest
+    ) -> None:
         """The connection is in a transaction that holds the account's lock."""
         self._connection = connection
         self._account_id = account_id
+        self._make_request = make_request
+        self.written = Written()
+        """What is to be published after the commit, but for state."""
 
     @classmethod
-    async def locked(cls, connection: Connection, account_id: AccountId) -> "PostgresAccount":
+    async def locked(
+        cls, connection: Connection, account_id: AccountId, make_request: MakeRequest
+    ) -> "PostgresAccount":
         """Wait until no other transaction works on this account."""
         await connection.execute(_LOCK, account_id)
-        return cls(connection, account_id)
+        return cls(connection, account_id, make_request)
 
     async def carried_out(self, command_id: str) -> CarriedOut | None:
         """The record of an earlier delivery of this command."""
@@ -149,6 +184,19 @@ class PostgresAccount:
             outcome,
             at,
         )
+
+    async def last_check(self, credential_id: CredentialId) -> Check | None:
+        """The last check asked for."""
+        row = await self._connection.fetchrow(_LAST_CHECK, self._account_id, credential_id)
+        return None if row is None else check_of(row)
+
+    async def ask_check(self, credential: Credential, at: datetime) -> None:
+        """Ask for a check of the present key; what an earlier key's cool-down was is forgotten."""
+        values = (self._account_id, credential.credential_id, credential.secret_revision)
+        await self._connection.execute(_NEW_KEY_IS_NOT_COOLING, *values)
+        await self._connection.execute(_ASK_CHECK, *values, at)
+        request = self._make_request(request_of(credential, at))
+        self.written += await store_facts(self._connection, [request])
 
     async def _mark_dirty(self, credential_id: CredentialId) -> None:
         key = credential_key(self._account_id, credential_id)

@@ -6,10 +6,16 @@ from typing import Final, TypeVar
 from services.key_vault.domain.commands import CarriedOut
 from services.key_vault.domain.credential import Credential
 from services.key_vault.outbound.credential_rows import CREDENTIAL_COLUMNS, credential_of
-from services.key_vault.outbound.postgres_account import PostgresAccount, carried_out, find
+from services.key_vault.outbound.postgres_account import (
+    MakeRequest,
+    PostgresAccount,
+    carried_out,
+    find,
+)
 from services.key_vault.ports import AccountCredentials
 from shared.ids import AccountId, CredentialId
 from shared.postgres.errors import translate
+from shared.postgres.outbox import Written
 from shared.postgres.pool import Connection, Pool, in_transaction
 
 T = TypeVar("T")
@@ -28,9 +34,13 @@ _TOTAL: Final = f"select count(*) from credentials where {_MATCHING}"  # noqa: S
 class PostgresCredentials:
     """The port Credentials."""
 
-    def __init__(self, pool: Pool) -> None:
-        """The pool's role owns the schema of migrations/."""
+    def __init__(
+        self, pool: Pool, *, make_request: MakeRequest, publish: Callable[[Written], None]
+    ) -> None:
+        """The pool's role owns the schema of migrations/; `publish` is handed what was committed."""
         self._pool = pool
+        self._make_request = make_request
+        self._publish = publish
 
     async def carried_out(self, account_id: AccountId, command_id: str) -> CarriedOut | None:
         """The record of an earlier delivery of this command."""
@@ -59,7 +69,10 @@ class PostgresCredentials:
     ) -> T:
         """Run `work` in a transaction that holds the account's lock."""
 
-        async def locked(connection: Connection) -> T:
-            return await work(await PostgresAccount.locked(connection, account_id))
+        async def locked(connection: Connection) -> tuple[T, Written]:
+            account = await PostgresAccount.locked(connection, account_id, self._make_request)
+            return await work(account), account.written
 
-        return await in_transaction(self._pool, locked)
+        result, written = await in_transaction(self._pool, locked)
+        self._publish(written)
+        return result

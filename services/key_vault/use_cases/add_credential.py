@@ -64,4 +64,5 @@ async def _keep(
         created_at=now,
     )
     await account.keep(credential, now)
+    await account.ask_check(credential, now)
     return CredentialKept(credential=describe(credential))

@@ -12,6 +12,7 @@ from services.ingress.inbound.http import queries
 from services.ingress.inbound.http.bodies import SMALL_BODY_BYTES_MAX, Bodies
 from services.ingress.inbound.http.exchange import Exchange
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
+from services.ingress.use_cases.await_check import AwaitCheck
 from services.ingress.use_cases.known_callers import KnownCallers
 from shared.events.credentials import CredentialDescription
 from shared.ids import CredentialId
@@ -26,9 +27,15 @@ class ByokPages:
     """The handlers."""
 
     def __init__(
-        self, *, callers: KnownCallers, bodies: Bodies, administer: AdministerCredentials
+        self,
+        *,
+        callers: KnownCallers,
+        bodies: Bodies,
+        administer: AdministerCredentials,
+        await_check: AwaitCheck,
     ) -> None:
         """Bodies here are small ones."""
+        self._await_check = await_check
         self._callers = callers
         self._bodies = bodies
         self._administer = administer
@@ -69,7 +76,13 @@ class ByokPages:
         form = credential_forms.read_credential(body)
         if isinstance(form, Refusal):
             return exchange.refuse(form)
-        return _answer(exchange, await self._administer.add(caller, form), status=201)
+        waits = _waits_for_check(exchange)
+        if isinstance(waits, Refusal):
+            return exchange.refuse(waits)
+        kept = await self._administer.add(caller, form)
+        if waits:
+            kept = await self._await_check(caller, kept)
+        return _answer(exchange, kept, status=201)
 
     async def get(self, exchange: Exchange) -> web.StreamResponse:
         """GET /byok/{id}."""
@@ -95,7 +108,24 @@ class ByokPages:
         form = credential_forms.read_credential_change(body)
         if isinstance(form, Refusal):
             return exchange.refuse(form)
-        return _answer(exchange, await self._administer.change(caller, credential_id, form))
+        waits = _waits_for_check(exchange)
+        if isinstance(waits, Refusal):
+            return exchange.refuse(waits)
+        kept = await self._administer.change(caller, credential_id, form)
+        if waits:
+            kept = await self._await_check(caller, kept)
+        return _answer(exchange, kept)
+
+    async def check(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /byok/{id}/check: answered with the result, or as pending when that takes long."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        credential_id = _credential_id(exchange)
+        if credential_id is None:
+            return exchange.refuse(_NOT_FOUND)
+        asked = await self._administer.check(caller, credential_id)
+        return _answer(exchange, await self._await_check(caller, asked))
 
     async def delete(self, exchange: Exchange) -> web.StreamResponse:
         """DELETE /byok/{id}."""
@@ -119,6 +149,17 @@ class ByokPages:
 def _credential_id(exchange: Exchange) -> CredentialId | None:
     text = exchange.request.match_info["credential_id"].lower()
     return CredentialId(text) if _UUID.fullmatch(text) else None
+
+
+def _waits_for_check(exchange: Exchange) -> bool | Refusal:
+    """Whether the query asks to wait for the result of the check that follows a save."""
+    match exchange.request.query.get("check"):
+        case None:
+            return False
+        case "wait":
+            return True
+        case _:
+            return refusals.invalid("expected wait", field="check")
 
 
 def _answer(
