@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from tests.simulator import azure_wire, chat_request, openai_wire
+from tests.simulator import azure_wire, chat_request, openai_wire, playback
 from tests.simulator.answer import Wire
 from tests.simulator.azure_wire import AzureWire
 from tests.simulator.call_log import CallLog
@@ -18,7 +18,14 @@ from tests.simulator.control import Control
 from tests.simulator.errors import ErrorAnswer, RequestRefused
 from tests.simulator.openai_wire import OpenAIWire
 from tests.simulator.playback import Playback
-from tests.simulator.scripts import ScriptBook, Status
+from tests.simulator.scripts import (
+    SECONDS_MAX,
+    ConnectionReset,
+    Garbage,
+    Hang,
+    ScriptBook,
+    Status,
+)
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 _MISSING = "missing"
@@ -119,9 +126,19 @@ class Providers:
         if credential is None or not self.scripts.accepts(credential):
             return _error_response(self.openai.refused_key(credential))
         step = self.scripts.peek(credential)
-        if isinstance(step, Status):
-            return _error_response(self.openai.scripted(step, model="", credential=credential))
-        return web.json_response(openai_wire.model_list())
+        match step:
+            case Status():
+                scripted = self.openai.scripted(step, model="", credential=credential)
+                return _error_response(scripted)
+            case Hang():
+                await asyncio.sleep(SECONDS_MAX)
+                return playback.reset(http)
+            case ConnectionReset():
+                return playback.reset(http)
+            case Garbage():
+                return playback.garbage()
+            case _:
+                return web.json_response(openai_wire.model_list())
 
     async def _healthz(self, _http: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -1,10 +1,11 @@
 """key_vault's world without servers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from services.key_vault.domain.check import Check, request_of
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
@@ -12,8 +13,10 @@ from services.key_vault.domain.commands import (
     command_type,
 )
 from services.key_vault.domain.credential import Credential, RemovedCredential
+from services.key_vault.domain.health import Observed, Usage, UsageKey
 from services.key_vault.ports import AccountCredentials, Ports
 from shared.errors import Unavailable
+from shared.events.credential_health import CredentialCheckRequested
 from shared.events.credentials import Section
 from shared.ids import AccountId, CredentialId
 from shared.secret import Secret
@@ -95,6 +98,18 @@ class InMemoryAccount:
         del self.store.kept[key]
         self.store.removed[key] = credential
 
+    async def last_check(self, credential_id: CredentialId) -> Check | None:
+        return self.store.checks.get((self.account_id, credential_id))
+
+    async def ask_check(self, credential: Credential, at: datetime) -> None:
+        request = request_of(credential, at)
+        self.store.check_requests.append(request)
+        self.store.checks[self.account_id, credential.credential_id] = Check(
+            secret_revision=request.secret_revision,
+            requested_at=request.requested_at,
+            result=None,
+        )
+
     async def record(self, command: ChangingCommand, outcome: Outcome, at: datetime) -> None:
         assert at.tzinfo is UTC
         self.store.commands[self.account_id, command.command_id] = CarriedOut(
@@ -111,6 +126,8 @@ class InMemoryCredentials:
     kept: dict[Key, Credential] = field(default_factory=dict)
     removed: dict[Key, RemovedCredential] = field(default_factory=dict)
     commands: dict[tuple[AccountId, str], CarriedOut] = field(default_factory=dict)
+    checks: dict[Key, Check] = field(default_factory=dict)
+    check_requests: list[CredentialCheckRequested] = field(default_factory=list)
     before_transaction: Callable[[], None] = lambda: None
 
     def of(self, account_id: AccountId) -> list[Credential]:
@@ -136,6 +153,27 @@ class InMemoryCredentials:
 
 
 @dataclass
+class FakeHealth:
+    """The port Health over the fake store."""
+
+    store: InMemoryCredentials
+    observed: dict[Key, Observed] = field(default_factory=dict)
+    usage: dict[UsageKey, Usage] = field(default_factory=dict)
+
+    async def of(
+        self, account_id: AccountId, credential_ids: Sequence[CredentialId], month: str
+    ) -> Mapping[CredentialId, tuple[Check | None, Observed | None, Usage | None]]:
+        return {
+            each: (
+                self.store.checks.get((account_id, each)),
+                self.observed.get((account_id, each)),
+                self.usage.get((account_id, each, month)),
+            )
+            for each in credential_ids
+        }
+
+
+@dataclass
 class FakePublisher:
     """Remembers what it was asked to publish."""
 
@@ -156,11 +194,15 @@ class World:
     credentials: InMemoryCredentials = field(default_factory=InMemoryCredentials)
     publisher: FakePublisher = field(default_factory=FakePublisher)
 
+    def __post_init__(self) -> None:
+        self.health = FakeHealth(self.credentials)
+
     @property
     def ports(self) -> Ports:
         return Ports(
             encryption=self.encryption,
             credentials=self.credentials,
+            health=self.health,
             publish_state=self.publisher,
             egress_allowed=frozenset(),
             clock=SteppingClock(),
