@@ -21,12 +21,13 @@ from services.dispatcher.domain.run import Ending, Run
 from shared.events.billing import AccountBalance, AuthorizeSpend, SpendAuthorized, SpendRefused
 from shared.events.catalog import ModelListed
 from shared.events.completions import CompletionRequested
+from shared.events.credential_health import CredentialChecked
 from shared.events.credential_secrets import CredentialSecret
 from shared.events.credentials import CredentialChanged
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.replies import ReplyPart
 from shared.events.routing import FallbackDecided, HealthChanged
-from shared.ids import AccountId, RunId
+from shared.ids import AccountId, CredentialId, RunId
 
 ProviderSecret = CredentialSecret
 """An opened credential, in the shape in which key_vault keeps it."""
@@ -59,6 +60,13 @@ class Provider(Protocol):
         """
         ...
 
+    async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
+        """The cheapest call that proves the credential; None when the provider takes it.
+
+        `attempt` is of `domain/check.py`: it names one deployment, or no model at all.
+        """
+        ...
+
 
 class Catalog(Protocol):
     """The models there are."""
@@ -73,6 +81,10 @@ class Credentials(Protocol):
 
     def of(self, account_id: AccountId) -> Sequence[CredentialChanged]:
         """All credentials of an account, in no order."""
+        ...
+
+    def find(self, account_id: AccountId, credential_id: CredentialId) -> CredentialChanged | None:
+        """One credential, enabled or not, as it stands now."""
         ...
 
     def is_current(self, credential: CredentialChanged) -> bool:
@@ -138,6 +150,14 @@ class Facts(Protocol):
 
     async def fell_back(self, fact: FallbackDecided) -> None:
         """An attempt failed and the next one is tried."""
+        ...
+
+
+class CheckResults(Protocol):
+    """Where the results of checks are told."""
+
+    async def checked(self, result: CredentialChecked) -> None:
+        """Return once it is durable; Unavailable("kafka") after 5 s."""
         ...
 
 

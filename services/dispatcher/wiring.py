@@ -10,7 +10,9 @@ from typing import Final
 
 from services.dispatcher.config import DispatcherConfig
 from services.dispatcher.domain.health import HealthTable
+from services.dispatcher.domain.observations import Observations
 from services.dispatcher.inbound.kafka_cancellations import READ_BACK, Cancellations
+from services.dispatcher.inbound.kafka_checks import Checks
 from services.dispatcher.inbound.kafka_plans import Plans
 from services.dispatcher.inbound.kafka_requests import Requests
 from services.dispatcher.outbound.balances_view import BalancesView
@@ -19,6 +21,7 @@ from services.dispatcher.outbound.credentials_view import CredentialsView
 from services.dispatcher.outbound.kafka_facts import KafkaFacts
 from services.dispatcher.outbound.kafka_health import KafkaHealth
 from services.dispatcher.outbound.kafka_liveness import KafkaLiveness
+from services.dispatcher.outbound.kafka_observations import KafkaObservations
 from services.dispatcher.outbound.kafka_replies import KafkaReplies
 from services.dispatcher.outbound.kafka_spending import KafkaSpending
 from services.dispatcher.outbound.measurements import Measurements
@@ -28,6 +31,7 @@ from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
 from services.dispatcher.ports import Provider
 from services.dispatcher.use_cases.authorize_spend import AuthorizeAttempt
 from services.dispatcher.use_cases.call_provider import CallProvider
+from services.dispatcher.use_cases.check_credential import CheckCredential
 from services.dispatcher.use_cases.describe_plan import DescribePlan
 from services.dispatcher.use_cases.finish_generation import FinishGeneration
 from services.dispatcher.use_cases.plan_request import PlanRequest
@@ -36,6 +40,7 @@ from services.dispatcher.use_cases.running import Running
 from shared.clock import Clock
 from shared.events.codec import Received
 from shared.events.topics import (
+    CREDENTIALS_CHECKS,
     DISPATCHER_REPLIES,
     INFERENCE_CANCELLATIONS,
     INFERENCE_REQUESTS,
@@ -61,6 +66,10 @@ from shared.vault.transit import Transit
 GROUP: Final = "dispatcher"
 PLANS_GROUP: Final = "dispatcher-plans"
 """Its own: questions about plans never move the partitions that requests come by."""
+CHECKS_GROUP: Final = "dispatcher-checks"
+_CHECKS_WAITING_MAX: Final = 256
+"""Checks that one dispatcher takes at the same time; more wait in Kafka."""
+_CHECKS_BYTES_MAX: Final = 1024 * 1024
 _SERVICE: Final = "dispatcher"
 _HEALTH_READ_BACK: Final = timedelta(minutes=30)
 _READY_POLL_SECONDS: Final = 0.05
@@ -79,6 +88,8 @@ class Dispatcher:
     readers: Sequence[PartitionReader]
     work: WorkConsumer
     plans: CallServer
+    checks: WorkConsumer
+    observations: KafkaObservations
     running: Running
     runs: TaskScope
     background: TaskScope
@@ -97,6 +108,7 @@ class Dispatcher:
                 parts.start(reader.run(forever), name="reader")
             parts.start(self.liveness.run(), name="liveness")
             parts.start(self.cancellations.judge(), name="judge")
+            parts.start(self.observations.run(), name="observations")
             await self._work(stop, parts)
             await self._drain()
             for scope in (parts, self.runs, self.background):
@@ -116,7 +128,9 @@ class Dispatcher:
                         await leave.wait()
             if not leave.is_set():
                 parts.start(self.plans.run(leave), name="plans")
+                checking = parts.start(self.checks.run(leave), name="checks")
                 await self.work.run(leave)
+                await asyncio.wait([checking])
 
     async def _drain(self) -> None:
         logger = get_logger("drain")
@@ -125,6 +139,7 @@ class Dispatcher:
             self.running.end_all(STOPPING)
             if not await self.runs.drain(_ENDING_SECONDS_MAX):
                 logger.warning("runs are left behind", runs=len(self.running))
+        await self.observations.tell_gathered()
         await self.background.drain(_ENDING_SECONDS_MAX)
 
 
@@ -190,7 +205,7 @@ def _build(
 ) -> Dispatcher:
     kafka = config.kafka
     dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
-    health, running = HealthTable(), Running()
+    health, observations, running = HealthTable(), Observations(), Running()
 
     def on_new_secret(credential_id: CredentialId) -> None:
         secrets.forget(credential_id)
@@ -208,6 +223,7 @@ def _build(
     catalog = CatalogView(kafka, clock=clock, dead_letters=dead_letters)
     balances = BalancesView(kafka, clock=clock, dead_letters=dead_letters)
     broadcast = KafkaHealth(producer, health, instance=instance, scope=background)
+    told = KafkaObservations(producer, observations, health, clock=clock)
     cancellations = Cancellations(running, clock=clock)
     calls = Calls(
         producer,
@@ -255,6 +271,7 @@ def _build(
             clock=clock,
         ),
         health=health,
+        observations=observations,
         broadcast=broadcast,
         replies=KafkaReplies(producer, scope=background, frames=observer.frames),
         finisher=FinishGeneration(facts=KafkaFacts(producer), background=background, clock=clock),
@@ -269,6 +286,16 @@ def _build(
         clock=clock,
         new_id=new_id,
         metrics=metrics,
+    )
+    check = CheckCredential(
+        credentials=credentials,
+        secrets=secrets,
+        providers=providers,
+        health=health,
+        broadcast=broadcast,
+        observations=observations,
+        results=told,
+        clock=clock,
     )
     views = (credentials.view, catalog.view, balances.view)
 
@@ -302,6 +329,16 @@ def _build(
             dead_letters=dead_letters,
             clock=clock,
         ),
+        checks=WorkConsumer(
+            kafka,
+            group=CHECKS_GROUP,
+            topic=CREDENTIALS_CHECKS,
+            start=Checks(check, scope=background).start,
+            dead_letters=dead_letters,
+            in_flight_max=_CHECKS_WAITING_MAX,
+            bytes_max=_CHECKS_BYTES_MAX,
+        ),
+        observations=told,
         running=running,
         runs=runs,
         background=background,

@@ -29,6 +29,7 @@ from services.ingress.outbound.vault_intake import VaultIntake
 from services.ingress.outbound.vault_wire_keys import VaultWireKeys
 from services.ingress.process import Ingress
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
+from services.ingress.use_cases.await_check import AwaitCheck
 from services.ingress.use_cases.complete_chat import CompleteChat
 from services.ingress.use_cases.describe_key import DescribeKey
 from services.ingress.use_cases.describe_plan import DescribePlan
@@ -220,6 +221,7 @@ def _build(
             bodies=bodies,
             administer=administer,
             trusted_proxies=http.trusted_proxies,
+            await_check=AwaitCheck(administer.get),
         ),
         plan=PlanPage(
             callers=callers,

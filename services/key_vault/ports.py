@@ -7,12 +7,16 @@ from typing import Protocol, TypeVar
 
 from services.key_vault.domain.audit_chain import AuditRow
 from services.key_vault.domain.audit_deeds import Deed
+from services.key_vault.domain.check import Check
 from services.key_vault.domain.ciphertext import CredentialKey, KeptCiphertext
 from services.key_vault.domain.commands import CarriedOut, ChangingCommand, Outcome
 from services.key_vault.domain.credential import Credential, RemovedCredential
 from services.key_vault.domain.egress import EgressAllowed
+from services.key_vault.domain.health import Key, Observed, Usage, UsageKey
 from shared.clock import Clock
+from shared.events.codec import Received
 from shared.events.credential_audit import CredentialAudited
+from shared.events.credential_health import CredentialChecked
 from shared.events.credentials import Section
 from shared.ids import AccountId, CredentialId
 from shared.secret import Secret
@@ -87,6 +91,14 @@ class AccountCredentials(Protocol):
         """Remember the command's outcome for further deliveries."""
         ...
 
+    async def last_check(self, credential_id: CredentialId) -> Check | None:
+        """The last check asked for."""
+        ...
+
+    async def ask_check(self, credential: Credential, at: datetime) -> None:
+        """Ask dispatchers to check the credential's present key, once this transaction is committed."""
+        ...
+
 
 class Credentials(Protocol):
     """All kept credentials. Every method raises Unavailable."""
@@ -109,6 +121,44 @@ class Credentials(Protocol):
         self, account_id: AccountId, work: Callable[[AccountCredentials], Awaitable[T]]
     ) -> T:
         """Run `work` in a transaction. It may run several times and must keep nothing outside."""
+        ...
+
+
+class Health(Protocol):
+    """How credentials fare. Raises Unavailable."""
+
+    async def of(
+        self, account_id: AccountId, credential_ids: Sequence[CredentialId], month: str
+    ) -> Mapping[CredentialId, tuple[Check | None, Observed | None, Usage | None]]:
+        """What is known of each: its check, what was seen of it, what was booked in a month."""
+        ...
+
+
+class HealthFacts(Protocol):
+    """What is kept of facts, inside one transaction. Credentials that are gone are passed over."""
+
+    async def take_new(self, received: Sequence[Received]) -> list[Received]:
+        """Record facts in the inbox; those that were not there, each once."""
+        ...
+
+    async def add_usage(self, added: Mapping[UsageKey, Usage]) -> None:
+        """Add to what was booked; sorted by key."""
+        ...
+
+    async def keep_observed(self, observed: Mapping[Key, Observed]) -> None:
+        """Keep what is newer than what is known; sorted by key."""
+        ...
+
+    async def keep_results(self, results: Sequence[CredentialChecked]) -> None:
+        """Keep the results of the last checks asked for; a result of any other check is too late."""
+        ...
+
+
+class HealthBooks(Protocol):
+    """Where facts are kept. Raises Unavailable."""
+
+    async def transact(self, work: Callable[[HealthFacts], Awaitable[None]]) -> None:
+        """Run `work` in one transaction. It may run several times and must keep nothing outside."""
         ...
 
 
@@ -218,6 +268,7 @@ class Ports:
 
     encryption: Encryption
     credentials: Credentials
+    health: Health
     publish_state: PublishState
     catalog: Catalog
     egress_allowed: EgressAllowed

@@ -16,17 +16,28 @@ from services.key_vault.outbound.kafka_state import CredentialsState, StatePubli
 from services.key_vault.outbound.postgres_audit import PostgresAudit
 from services.key_vault.outbound.postgres_ciphertexts import PostgresCiphertexts
 from services.key_vault.outbound.postgres_credentials import PostgresCredentials
-from services.key_vault.outbound.postgres_upkeep import bury_removed, forget_commands
+from services.key_vault.outbound.postgres_health import PostgresHealth
+from services.key_vault.outbound.postgres_upkeep import (
+    bury_removed,
+    forget_commands,
+    forget_facts,
+)
 from services.key_vault.outbound.vault_encryption import VaultEncryption, VaultRewrapping
 from services.key_vault.ports import AuditChains, Ports, PublishedAudit, RewrapPorts
 from services.key_vault.use_cases.rewrap_credentials import Rewrapped, rewrap_credentials
+from services.key_vault.use_cases.take_in_facts import TakeInFacts
 from shared.clock import Clock, SystemClock
-from shared.events.topics import CREDENTIALS_COMMANDS
+from shared.events.topics import (
+    BILLING_FEES,
+    CREDENTIALS_COMMANDS,
+    CREDENTIALS_OBSERVATIONS,
+)
 from shared.http.health import Readiness, health_app
 from shared.http.server import serve
 from shared.ids import new_id, new_instance_id
 from shared.kafka.calls import CallServer
 from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.facts import FactsConsumer
 from shared.kafka.producer import open_producer
 from shared.kafka.view import View
 from shared.postgres.migrate import migrate
@@ -39,6 +50,7 @@ from shared.vault.session import open_vault
 from shared.vault.transit import Transit
 
 GROUP: Final = "key-vault"
+FACTS_GROUP: Final = "key-vault-facts"
 DRAIN_SECONDS: Final = 15.0
 """How long commands that have been read may take to be answered after a stop."""
 _HEALTH_SHUTDOWN_SECONDS: Final = 1.0
@@ -52,6 +64,7 @@ class KeyVault:
     def __init__(
         self,
         server: CallServer,
+        facts: FactsConsumer,
         catalog: View,
         relay: OutboxRelay,
         publications: Publications,
@@ -59,6 +72,7 @@ class KeyVault:
     ) -> None:
         """All parts are connected."""
         self._server = server
+        self._facts = facts
         self._catalog = catalog
         self._relay = relay
         self._publications = publications
@@ -73,6 +87,7 @@ class KeyVault:
             _ = background.start(self._upkeep.send_heartbeats(), name="heartbeats")
             _ = background.start(self._upkeep.sweep(), name="sweeper")
             _ = serving.start(self._server.run(stop), name="commands")
+            _ = serving.start(self._facts.run(stop), name="facts")
             await _first_set(stop, background.failed, serving.failed)
             if stop.is_set():
                 _ = await serving.drain(DRAIN_SECONDS)
@@ -117,10 +132,11 @@ async def open_key_vault(
         relay = OutboxRelay(pool, producer, state.read)
         dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
         catalog = CatalogView(config.kafka, clock=clock, dead_letters=dead_letters)
-        publications = Publications(relay)
+        publications, health = Publications(relay), PostgresHealth(pool)
         ports = Ports(
             encryption=VaultEncryption(Transit(vault)),
             credentials=PostgresCredentials(pool, producer, publications.hand),
+            health=health,
             publish_state=StatePublisher(relay),
             catalog=catalog,
             egress_allowed=egress_allowed(config.egress_allow),
@@ -135,20 +151,30 @@ async def open_key_vault(
             dead_letters=dead_letters,
             clock=clock,
         )
+        facts = FactsConsumer(
+            config.kafka,
+            group=FACTS_GROUP,
+            topics=(CREDENTIALS_OBSERVATIONS, BILLING_FEES),
+            handle=TakeInFacts(health),
+            dead_letters=dead_letters,
+            clock=clock,
+        )
         upkeep = Upkeep(
             Chores(
                 send_heartbeat=lambda: state.send_heartbeat(pool),
                 bury_removed=lambda moment: bury_removed(pool, moment),
                 forget_commands=lambda moment: forget_commands(pool, moment),
+                forget_facts=lambda moment: forget_facts(pool, moment),
             ),
             clock=clock,
             metrics=metrics,
         )
         readiness.register("commands", server.problem)
         readiness.register("catalog", catalog.view.problem)
+        readiness.register("facts", facts.problem)
         readiness.register("heartbeats", upkeep.problem)
         readiness.register("vault", vault.healthy)
-        yield KeyVault(server, catalog.view, relay, publications, upkeep)
+        yield KeyVault(server, facts, catalog.view, relay, publications, upkeep)
 
 
 async def rewrap_all(

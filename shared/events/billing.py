@@ -159,11 +159,17 @@ class CreditsAdded(Event, frozen=True, kw_only=True):
 
 
 class ChargeReversed(Event, frozen=True, kw_only=True):
-    """A charge already posted was given back, because the answer ended with an error of ours."""
+    """A charge already posted was given back, because the answer ended with an error of ours.
+
+    `credential_id` is the own key whose fee it was, null for shared capacity. The charge was
+    `amount_nano_usd` and `uncollected_nano_usd` together.
+    """
 
     generation_id: GenerationId
     account_id: AccountId
+    credential_id: CredentialId | None = None
     amount_nano_usd: int
+    uncollected_nano_usd: int = 0
     waived: bool
     month: str
     credits_nano_usd: int

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from shared.events.credential_audit import Actor
+from shared.events.credential_health import CheckDescription, HealthDescription
 from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
 from shared.ids import AccountId, ApiKeyHash, CredentialId, MemberId
 
@@ -102,7 +103,10 @@ class ListCredentials(Event, frozen=True, kw_only=True):
 
 
 class CredentialDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """All that may be told of a credential. `label` is the key masked to its last characters."""
+    """All that may be told of a credential. `label` is the key masked to its last characters.
+
+    `check` is null for a key that was never checked; `health` where it was not asked for.
+    """
 
     credential_id: CredentialId
     provider: str
@@ -115,6 +119,8 @@ class CredentialDescription(msgspec.Struct, frozen=True, kw_only=True):
     filters: Filters
     created_at: datetime
     note: str | None = None
+    check: CheckDescription | None = None
+    health: HealthDescription | None = None
 
 
 class CredentialKept(CallReply, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from shared.events import (
     catalog,
     completions,
     credential_audit,
+    credential_health,
     credentials,
     dead_letters,
     generations,
@@ -202,6 +203,7 @@ CREDENTIALS_COMMANDS = Topic(
         credentials.ReorderCredentials,
         credentials.GetCredential,
         credentials.ListCredentials,
+        credential_health.CheckCredential,
     ),
     producers=("ingress", "operations"),
     consumers=("key-vault",),
@@ -235,6 +237,28 @@ CREDENTIALS_AUDIT = Topic(
     partitions=1,
     # a year's audit finds all of its year
     retention_ms=400 * _DAY_MS,
+)
+CREDENTIALS_CHECKS = Topic(
+    name="credentials.checks",
+    kind=Kind.WORK,
+    key="account",
+    events=(credential_health.CredentialCheckRequested,),
+    producers=("key-vault",),
+    consumers=("dispatcher",),
+    why="keys to be tried at their provider, after a save or on demand",
+    partitions=12,
+    retention_ms=10 * _MINUTE_MS,
+)
+CREDENTIALS_OBSERVATIONS = Topic(
+    name="credentials.observations",
+    kind=Kind.FACT,
+    key="account",
+    events=(credential_health.CredentialChecked, credential_health.CredentialsObserved),
+    producers=("dispatcher",),
+    consumers=("key-vault", "anyone"),
+    why="what checks found and how keys fare in use, gathered by the second",
+    partitions=12,
+    retention_ms=7 * _DAY_MS,
 )
 BILLING_COMMANDS = Topic(
     name="billing.commands",
@@ -289,7 +313,7 @@ BILLING_FEES = Topic(
         billing.ChargeReversed,
     ),
     producers=("billing",),
-    consumers=("anyone",),
+    consumers=("key-vault", "anyone"),
     why="every movement of credits, with the numbers that made it",
     retention_ms=35 * _DAY_MS,
 )
@@ -338,6 +362,8 @@ TOPICS: tuple[Topic, ...] = (
     CREDENTIALS_COMMANDS,
     CREDENTIALS_STATE,
     CREDENTIALS_AUDIT,
+    CREDENTIALS_CHECKS,
+    CREDENTIALS_OBSERVATIONS,
     BILLING_COMMANDS,
     DISPATCHER_REPLIES,
     OPERATIONS_REPLIES,

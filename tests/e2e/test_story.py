@@ -1,6 +1,8 @@
 """What the mission promises, as its users meet it: over HTTP, with events read from Kafka."""
 
+import asyncio
 from decimal import Decimal
+from typing import Any
 
 import openai
 import pytest
@@ -12,6 +14,7 @@ from shared.events.codec import Received
 from shared.events.routing import FallbackDecided
 from shared.events.topics import BILLING_FEES, ROUTING_FALLBACKS
 from shared.money import NANO_PER_USD
+from tests.support.wait_until import wait_until
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
 
@@ -84,7 +87,8 @@ async def test_an_accounts_own_azure_deployment_serves_and_the_fee_is_waived(
     assert waived.credits_nano_usd == FIVE_DOLLARS
     assert waived.list_cost_nano_usd == list_cost(answer.usage) * NANO_PER_USD
     calls = await product.provider_calls(secret)
-    assert [(call["wire"], call["outcome"]) for call in calls] == [("azure", "completed")]
+    served = [call for call in calls if call["usage"]["completion_tokens"] > 1]  # no checks
+    assert [(call["wire"], call["outcome"]) for call in served] == [("azure", "completed")]
 
 
 async def test_a_single_azure_object_works_as_well_as_an_array(product: Product) -> None:
@@ -293,3 +297,94 @@ async def test_tools_pass_both_ways(product: Product) -> None:
     choice = answer.json["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "look_up"
+
+
+async def test_a_save_can_wait_for_the_check_of_its_key(product: Product) -> None:
+    account = await product.make_account()
+    good = await _save(product, account, f"sk-good-{account.account_id}")
+    assert good["check"]["status"] == "ok"
+    secret = f"sk-revoked-{account.account_id}"
+    await product.script(secret, [{"kind": "status", "status": 401}])
+    revoked = await _save(product, account, secret)
+    assert (revoked["check"]["status"], revoked["check"]["provider_status"]) == ("refused", 401)
+    assert "Make a new one at the provider" in revoked["check"]["message"]
+    await product.script(secret, [{"kind": "ok"}])
+    again = await product.request(
+        "POST", f"/byok/{revoked['id']}/check", key=account.management_key
+    )
+    assert again.json["data"]["check"]["status"] == "ok"
+
+
+async def test_each_azure_deployment_has_a_check_of_its_own(product: Product) -> None:
+    account = await product.make_account()
+    secret = f"azure-checked-{account.account_id}"
+    key = [
+        product.azure_deployment(secret, model_slug="openai/gpt-4o", model_id="gpt-4o"),
+        product.azure_deployment(
+            secret, model_slug="mistralai/mistral-large", model_id="missing-large"
+        ),
+    ]
+    saved = await _save(product, account, key, provider="azure")
+    assert saved["check"]["status"] == "refused"
+    assert [(each["model_id"], each["status"]) for each in saved["check"]["deployments"]] == [
+        ("gpt-4o", "ok"),
+        ("missing-large", "refused"),
+    ]
+
+
+async def test_health_tells_of_use_errors_and_fees(product: Product) -> None:
+    account = await product.make_account(credits_nano_usd=FIVE_DOLLARS, free_requests=1)
+    limited = await product.add_credential(
+        account, key=f"sk-limited-429-{account.account_id}", sort_order=0
+    )
+    serving = await product.add_credential(
+        account, key=f"sk-serving-{account.account_id}", sort_order=1
+    )
+    async with tap(product.kafka, [BILLING_FEES]) as events:
+        for _ in range(3):
+            assert (await product.complete(account, "words=100")).status == 200
+
+        def all_booked() -> bool:
+            booked = [each.event for each in events.seen if of(account, FeeDeducted)(each)]
+            return len(booked) == 2
+
+        await wait_until(all_booked, deadline_seconds=20)
+        fees = sum(
+            each.event.fee_nano_usd
+            for each in events.seen
+            if isinstance(each.event, FeeDeducted) and of(account, FeeDeducted)(each)
+        )
+    async with asyncio.timeout(20):
+        while True:
+            health = {each["id"]: each["health"] for each in await _listed(product, account)}
+            if (
+                health[serving["id"]]["requests"] == 3
+                and health[serving["id"]]["last_success_at"]
+                and health[limited["id"]]["last_error"]
+            ):
+                break
+    assert health[serving["id"]]["fees_nano_usd"] == fees > 0
+    assert health[serving["id"]]["last_error"] is None
+    error = health[limited["id"]]["last_error"]
+    assert (error["class"], error["provider_status"]) == ("rate_limited", 429)
+    assert error["endpoint"] == "openai/gpt-4o"
+    assert (health[limited["id"]]["requests"], health[limited["id"]]["last_success_at"]) == (
+        0,
+        None,
+    )
+
+
+async def _save(product: Product, account: Account, key: Any, provider: str = "openai") -> Any:
+    answer = await product.request(
+        "POST",
+        "/byok?check=wait",
+        key=account.management_key,
+        body={"provider": provider, "key": key},
+    )
+    assert answer.status == 201, answer.text
+    return answer.json["data"]
+
+
+async def _listed(product: Product, account: Account) -> Any:
+    answer = await product.request("GET", "/byok", key=account.management_key)
+    return answer.json["data"]

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
 from services.dispatcher.ports import ProviderSecret
 
 StreamStep = StreamPiece | asyncio.Event | Callable[[], None] | Exception
 """A piece, an event to wait for, something to do in passing, or a bug."""
 Script = WholeReply | ProviderFailure | Exception | asyncio.Event | Sequence[StreamStep]
 """One call: a whole reply, a failure, a bug, an event to wait for, or a stream's steps."""
+
+_NOTHING_ASKED = ChatRequest(
+    models=(), preferences=ProviderPreferences(), stream=False, max_tokens=None, fields={}
+)
 
 
 @dataclass(slots=True)
@@ -54,6 +58,11 @@ class ScriptedProvider:
         if isinstance(script, WholeReply | ProviderFailure):
             return script
         raise AssertionError("a stream's script for a plain call")
+
+    async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
+        """Whatever the script says to a call of `complete`."""
+        answer = await self.complete(attempt, secret, _NOTHING_ASKED)
+        return answer if isinstance(answer, ProviderFailure) else None
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest

@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from tests.simulator import azure_wire, chat_request, openai_wire
+from tests.simulator import azure_wire, chat_request, openai_wire, playback
 from tests.simulator.answer import Wire
 from tests.simulator.azure_wire import AzureWire
 from tests.simulator.call_log import CallLog
@@ -18,7 +18,14 @@ from tests.simulator.control import Control
 from tests.simulator.errors import Cause, ErrorAnswer, RequestRefused
 from tests.simulator.openai_wire import OpenAIWire
 from tests.simulator.playback import Playback
-from tests.simulator.scripts import ScriptBook, Status
+from tests.simulator.scripts import (
+    SECONDS_MAX,
+    ConnectionReset,
+    Garbage,
+    Hang,
+    ScriptBook,
+    Status,
+)
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 _MISSING = "missing"
@@ -40,6 +47,7 @@ class Providers:
         return [
             web.post("/v1/chat/completions", self._openai_chat),
             web.get("/v1/models", self._openai_models),
+            web.get("/openai/models", self._azure_models),
             web.post("/openai" + deployment, self._azure_chat),
             web.post(deployment, self._azure_chat),
             web.post("/models/chat/completions", self._foundry_chat),
@@ -130,14 +138,31 @@ class Providers:
         return Playback(http=http, wire=wire, call=call, calls=self.calls)
 
     async def _openai_models(self, http: web.Request) -> web.Response:
+        return await self._models(http, self.openai, openai_wire.bearer(http.headers))
+
+    async def _azure_models(self, http: web.Request) -> web.Response:
+        if not azure_wire.is_api_version(http.query.get("api-version")):
+            return _error_response(azure_wire.resource_not_found())
+        return await self._models(http, self.azure, http.headers.get("api-key"))
+
+    async def _models(self, http: web.Request, wire: Wire, key: str | None) -> web.Response:
         """Ask for no step: a check of a key must not use up what a test has scripted."""
-        credential = _printable(openai_wire.bearer(http.headers))
+        credential = _printable(key)
         if credential is None or not self.scripts.accepts(credential):
-            return _error_response(self.openai.refused_key(credential))
+            return _error_response(wire.refused_key(credential))
         step = self.scripts.peek(credential)
-        if isinstance(step, Status):
-            return _error_response(self.openai.scripted(step, model="", credential=credential))
-        return web.json_response(openai_wire.model_list())
+        match step:
+            case Status():
+                return _error_response(wire.scripted(step, model="", credential=credential))
+            case Hang():
+                await asyncio.sleep(SECONDS_MAX)
+                return playback.reset(http)
+            case ConnectionReset():
+                return playback.reset(http)
+            case Garbage():
+                return playback.garbage()
+            case _:
+                return web.json_response(openai_wire.model_list())
 
     async def _healthz(self, _http: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

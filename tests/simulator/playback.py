@@ -56,7 +56,7 @@ class Playback:
                 return self._reset()
             case Garbage():
                 self._failed(200)
-                return web.Response(body=_HTML, content_type="text/html")
+                return garbage()
             case Huge():
                 return await self._huge(step.size_bytes, request, model)
             case _:
@@ -221,11 +221,20 @@ class Playback:
         return response
 
     def _reset(self) -> web.Response:
-        """Make the kernel send RST rather than FIN."""
         self._failed(None)
-        transport = self.http.transport
-        if transport is not None:
-            connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            transport.abort()
-        return web.Response()
+        return reset(self.http)
+
+
+def reset(http: web.Request) -> web.Response:
+    """Make the kernel send RST rather than FIN."""
+    transport = http.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+    return web.Response()
+
+
+def garbage() -> web.Response:
+    """A page of a proxy in between."""
+    return web.Response(body=_HTML, content_type="text/html")

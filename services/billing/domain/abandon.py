@@ -103,7 +103,9 @@ def _reverse(page: Page, settlement: Settlement) -> None:
         ChargeReversed(
             generation_id=generation_id,
             account_id=account_id,
+            credential_id=settlement.credential_id,
             amount_nano_usd=collected,
+            uncollected_nano_usd=uncollected,
             waived=settlement.kind is SettlementKind.FEE_WAIVED,
             month=month,
             credits_nano_usd=page.account(account_id).available_nano_usd,

@@ -6,7 +6,14 @@ from enum import StrEnum
 from functools import lru_cache
 
 from shared.events.generations import GenerationFinished
-from shared.ids import AccountId, ApiKeyHash, GenerationId, month_of, started_at
+from shared.ids import (
+    AccountId,
+    ApiKeyHash,
+    CredentialId,
+    GenerationId,
+    month_of,
+    started_at,
+)
 
 
 class SettlementKind(StrEnum):
@@ -28,6 +35,7 @@ class Settlement:
     """The one posting of a generation. `collected_nano_usd` came from the customer's credits.
 
     Charged is collected plus uncollected. `list_cost_nano_usd` is 0 when nothing was charged.
+    `credential_id` is the own key that served, None for shared capacity.
     """
 
     generation_id: GenerationId
@@ -35,6 +43,7 @@ class Settlement:
     api_key_hash: ApiKeyHash
     kind: SettlementKind
     is_byok: bool
+    credential_id: CredentialId | None = None
     list_cost_nano_usd: int = 0
     collected_nano_usd: int = 0
     uncollected_nano_usd: int = 0

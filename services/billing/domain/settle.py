@@ -58,6 +58,7 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
         api_key_hash=fact.api_key_hash,
         kind=price.kind,
         is_byok=fact.is_byok,
+        credential_id=fact.credential_id if fact.is_byok else None,
         list_cost_nano_usd=price.list_cost_nano_usd,
         collected_nano_usd=collected.collected_nano_usd,
         uncollected_nano_usd=collected.uncollected_nano_usd,

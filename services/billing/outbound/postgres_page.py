@@ -16,7 +16,7 @@ from services.billing.domain.page import Page, TopUp
 from services.billing.domain.spending import DaySpent, first_day_needed
 from services.billing.ports import Scope
 from shared.events.billing import SpendRefused
-from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId, RunId
+from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 from shared.postgres.pool import Connection
 
 _HOLD = """
@@ -34,7 +34,7 @@ select account_id from unnest($1::text[]) with ordinality as missing (account_id
 order by place on conflict do nothing
 """
 _SETTLEMENTS = """
-select generation_id, account_id, api_key_hash, kind, is_byok, list_cost_nano_usd,
+select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, list_cost_nano_usd,
        collected_nano_usd, uncollected_nano_usd
 from generations where month = any($1::text[]) and generation_id = any($2::text[])
 """
@@ -207,10 +207,16 @@ def _settlement(row: Any) -> Settlement:
         api_key_hash=ApiKeyHash(row["api_key_hash"]),
         kind=SettlementKind(row["kind"]),
         is_byok=row["is_byok"],
+        credential_id=_own_credential(row),
         list_cost_nano_usd=int(row["list_cost_nano_usd"]),
         collected_nano_usd=int(row["collected_nano_usd"]),
         uncollected_nano_usd=int(row["uncollected_nano_usd"]),
     )
+
+
+def _own_credential(row: Any) -> CredentialId | None:
+    credential_id = row["credential_id"]
+    return CredentialId(credential_id) if row["is_byok"] and credential_id is not None else None
 
 
 def _abandonment(row: Any) -> Abandonment:

@@ -6,7 +6,7 @@ run side by side: a failure or success only counts against what was known when i
 that a burst of thirty 429s is one step of the back-off, not thirty.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -56,6 +56,7 @@ class HealthTable:
     def __init__(self) -> None:
         """Everything is healthy to begin with."""
         self._entries: dict[HealthKey, Health] = {}
+        self._by_credential: dict[CredentialId, set[HealthKey]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -88,16 +89,46 @@ class HealthTable:
         """An attempt did well; what had been unhealthy before it began has recovered."""
         if not self._entries:
             return ()
-        return tuple(self._recover(attempt, began_at, now))
+        return tuple(self._recover(_keys_of(attempt), began_at, now))
+
+    def checked_well(
+        self, attempt: Attempt, *, began_at: datetime, now: datetime
+    ) -> tuple[HealthChanged, ...]:
+        """A check found the key good: where it was failing it may be tried again at once.
+
+        What cools down goes on cooling, since a check says nothing about limits. A credential without
+        deployments is good at all of its endpoints, another at the one that was tried.
+        """
+        if attempt.credential.deployments is None:
+            keys = tuple(self._by_credential.get(attempt.credential.credential_id, ()))
+        else:
+            keys = _keys_of(attempt)
+        failing = [
+            key
+            for key in keys
+            if (health := self._entries.get(key)) is not None and health.state == "failing"
+        ]
+        return tuple(self._recover(failing, began_at, now))
+
+    def resting_until(
+        self, account_id: AccountId, credential_id: CredentialId, now: datetime
+    ) -> datetime | None:
+        """When the last of a credential's endpoints may be tried again; None when all may be."""
+        ends = (
+            self._entries[key].until
+            for key in self._by_credential.get(credential_id, ())
+            if key.account_id == account_id
+        )
+        return max((end for end in ends if end is not None and end > now), default=None)
 
     def _recover(
-        self, attempt: Attempt, began_at: datetime, now: datetime
+        self, keys: Iterable[HealthKey], began_at: datetime, now: datetime
     ) -> Iterator[HealthChanged]:
-        for key in _keys_of(attempt):
+        for key in keys:
             health = self._entries.get(key)
             if health is None or health.observed_at > began_at:
                 continue
-            del self._entries[key]
+            self._drop(key)
             if health.until is not None:
                 yield HealthChanged(
                     account_id=key.account_id,
@@ -152,7 +183,7 @@ class HealthTable:
         if known is not None and known.observed_at > change.observed_at:
             return
         if change.state == "recovered":
-            self._entries.pop(key, None)
+            self._drop(key)
             return
         self._put(
             key,
@@ -168,14 +199,23 @@ class HealthTable:
 
     def forget(self, credential_id: CredentialId) -> None:
         """The credential was changed or deleted: what was known of it no longer holds."""
-        for key in [key for key in self._entries if key.credential_id == credential_id]:
+        for key in self._by_credential.pop(credential_id, ()):
             del self._entries[key]
 
     def _put(self, key: HealthKey, health: Health) -> None:
         self._entries.pop(key, None)
         self._entries[key] = health
+        self._by_credential.setdefault(key.credential_id, set()).add(key)
         if len(self._entries) > ENTRIES_MAX:
-            del self._entries[next(iter(self._entries))]
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: HealthKey) -> None:
+        if self._entries.pop(key, None) is None:
+            return
+        keys = self._by_credential[key.credential_id]
+        keys.discard(key)
+        if not keys:
+            del self._by_credential[key.credential_id]
 
 
 def _health_after(failure: ProviderFailure, failures_before: int, now: datetime) -> Health | None:

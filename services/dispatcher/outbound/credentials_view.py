@@ -44,6 +44,10 @@ class CredentialsView:
         found = self._by_account.get(account_id)
         return () if found is None else tuple(found.values())
 
+    def find(self, account_id: AccountId, credential_id: CredentialId) -> CredentialChanged | None:
+        """One credential as it stands now."""
+        return self._by_account.get(account_id, {}).get(credential_id)
+
     def is_current(self, credential: CredentialChanged) -> bool:
         """Whether it still stands as it was planned with, but for how its secret is encrypted."""
         known = self._known(credential)

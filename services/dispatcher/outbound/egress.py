@@ -120,12 +120,25 @@ class Egress:
         The caller closes the response; a cancellation meanwhile closes the connection. Raises
         EgressForbidden, aiohttp.ClientError, TimeoutError.
         """
-        target = self._targets(url)
-        if isinstance(target, str):
-            raise EgressForbidden(target)
+        target = self._allowed_target(url)
         return await target.session.post(
             target.url, data=body, headers=headers, timeout=limits, allow_redirects=False
         )
+
+    async def get(
+        self, url: str, *, headers: LooseHeaders, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """Ask without a body; otherwise as `post`."""
+        target = self._allowed_target(url)
+        return await target.session.get(
+            target.url, headers=headers, timeout=limits, allow_redirects=False
+        )
+
+    def _allowed_target(self, url: str) -> "_Target":
+        target = self._targets(url)
+        if isinstance(target, str):
+            raise EgressForbidden(target)
+        return target
 
     def _target(self, url: str) -> _Target | str:
         try:

@@ -13,6 +13,7 @@ from services.dispatcher.domain import client_error
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, Next, ProviderFailure, next_after
 from services.dispatcher.domain.health import HealthTable
+from services.dispatcher.domain.observations import Observations
 from services.dispatcher.domain.plan import Plan
 from services.dispatcher.domain.request import ChatRequest, UnreadableRequest, read_request
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Ending, Failed, Run
@@ -57,6 +58,7 @@ class RunGeneration:
         secrets: Secrets,
         caller: CallProvider,
         health: HealthTable,
+        observations: Observations,
         broadcast: HealthBroadcast,
         replies: Replies,
         finisher: FinishGeneration,
@@ -71,6 +73,7 @@ class RunGeneration:
         self._secrets = secrets
         self._caller = caller
         self._health = health
+        self._observations = observations
         self._broadcast = broadcast
         self._replies = replies
         self._finisher = finisher
@@ -201,6 +204,7 @@ class RunGeneration:
                 except BaseException:
                     now = self._clock.now()
                     run.attempts.append(_receipt(attempt, "interrupted", None, now - began_at))
+                    self._observations.interrupted(attempt, began_at=began_at)
                     raise
         now = self._clock.now()
         if isinstance(answer, ProviderFailure):
@@ -208,10 +212,12 @@ class RunGeneration:
             change = self._health.failed(attempt, answer, began_at=began_at, now=now)
             if change is not None:
                 self._broadcast.tell(change)
+            self._observations.ended(attempt, answer, began_at=began_at, now=now)
         else:
             failure, status = None, 200
             for recovered in self._health.succeeded(attempt, began_at=began_at, now=now):
                 self._broadcast.tell(recovered)
+            self._observations.ended(attempt, None, began_at=began_at, now=now)
         run.attempts.append(_receipt(attempt, failure, status, now - began_at))
         return answer
 

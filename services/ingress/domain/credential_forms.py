@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from services.ingress.domain import refusals
+from services.ingress.domain.health_wire import check_to_wire, health_to_wire
 from services.ingress.domain.json_input import read_json
 from services.ingress.domain.refusals import Refusal
 from shared.events.credential_secrets import PROVIDERS_WITH_A_FORMAT
@@ -223,7 +224,7 @@ def to_wire_field(field: str) -> str:
 
 
 def to_wire(credential: CredentialDescription) -> dict[str, Any]:
-    """A credential as OpenRouter's BYOKKey, with `always_use` and `note` more.
+    """A credential as OpenRouter's BYOKKey, with `always_use`, `note`, `check` and `health` more.
 
     Its own clients insist on every field. `is_required` is their nearest word for `always_use`; the
     others stand for what this gateway does not have.
@@ -247,4 +248,6 @@ def to_wire(credential: CredentialDescription) -> dict[str, Any]:
         "allowed_user_ids": credential.filters.member_ids,
         "sort_order": credential.order,
         "created_at": credential.created_at,
+        "check": check_to_wire(credential.check),
+        "health": health_to_wire(credential.health),
     }

@@ -19,6 +19,7 @@ from services.ingress.ports import Catalog, CredentialCommands, Intake, Members
 from shared.errors import Unavailable
 from shared.events import credentials
 from shared.events.credential_audit import Actor
+from shared.events.credential_health import CheckCredential
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -193,6 +194,13 @@ class AdministerCredentials:
         """One credential."""
         query = GetCredential(account_id=caller.account_id, credential_id=credential_id)
         return _kept(await self._ask(caller, query))
+
+    async def check(
+        self, caller: Caller, credential_id: CredentialId
+    ) -> CredentialDescription | Refusal:
+        """Have a credential checked; its check is then pending."""
+        command = CheckCredential(account_id=caller.account_id, credential_id=credential_id)
+        return _kept(await self._ask(caller, command))
 
     async def page(
         self, caller: Caller, *, provider: str | None, offset: int, limit: int

@@ -10,10 +10,13 @@ from services.key_vault.domain.refusals import invalid
 from services.key_vault.ports import Ports
 from services.key_vault.use_cases.add_credential import add_credential
 from services.key_vault.use_cases.change_credential import change_credential
+from services.key_vault.use_cases.check_credential import check_credential
 from services.key_vault.use_cases.delete_credential import delete_credential
 from services.key_vault.use_cases.read_credentials import get_credential, list_credentials
 from services.key_vault.use_cases.reorder_credentials import reorder_credentials
+from services.key_vault.use_cases.tell_health import tell_health
 from shared.errors import Unavailable
+from shared.events.credential_health import CheckCredential
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -23,6 +26,7 @@ from shared.events.credentials import (
     ReorderCredentials,
 )
 from shared.events.envelope import CallReply, Event, Refused
+from shared.ids import AccountId
 from shared.kafka.calls import ReceivedCall
 from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import Metrics
@@ -37,6 +41,7 @@ _USE_CASES: Final[dict[type[Event], Callable[[Ports, Any], Awaitable[CallReply]]
     ReorderCredentials: reorder_credentials,
     GetCredential: get_credential,
     ListCredentials: list_credentials,
+    CheckCredential: check_credential,
 }
 
 
@@ -102,7 +107,11 @@ class CommandsHandler:
             "credential_id": getattr(command, "credential_id", None),
         }
         try:
-            answer = await use_case(self._ports, command)
+            answer = await tell_health(
+                self._ports,
+                AccountId(_account_of(command)),
+                await use_case(self._ports, command),
+            )
         except Unavailable as error:
             self._counted.labels(name, "unavailable").inc()
             if call.call_id not in self._waiting:  # it is tried several times a second

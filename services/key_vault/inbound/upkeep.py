@@ -18,6 +18,9 @@ MARKER_LIFE: Final = timedelta(seconds=60)
 COMMAND_LIFE: Final = timedelta(hours=1)
 """Longer than `credentials.commands` keeps a command."""
 
+FACT_LIFE: Final = timedelta(days=42)
+"""Longer than `billing.fees` keeps a fact."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chores:
@@ -27,11 +30,13 @@ class Chores:
         send_heartbeat: gives the number of credentials that live on the topic.
         bury_removed: gives up credentials deleted before a moment; gives their number.
         forget_commands: deletes records of commands carried out before a moment; the same.
+        forget_facts: deletes records of facts taken in before a moment; the same.
     """
 
     send_heartbeat: Callable[[], Awaitable[int]]
     bury_removed: Callable[[datetime], Awaitable[int]]
     forget_commands: Callable[[datetime], Awaitable[int]]
+    forget_facts: Callable[[datetime], Awaitable[int]]
 
 
 class Upkeep:
@@ -74,6 +79,7 @@ class Upkeep:
         now = self._clock.now()
         buried = await self._chores.bury_removed(now - MARKER_LIFE)
         forgotten = await self._chores.forget_commands(now - COMMAND_LIFE)
+        forgotten += await self._chores.forget_facts(now - FACT_LIFE)
         if buried or forgotten:
             self._logger.info("swept", buried=buried, forgotten=forgotten)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from services.key_vault.domain.audit_chain import Head, link, row_of
 from services.key_vault.domain.audit_deeds import Deed
+from services.key_vault.domain.check import Check, request_of
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
@@ -21,8 +22,9 @@ from services.key_vault.outbound.credential_rows import (
     outcome_name,
     values_of,
 )
+from services.key_vault.outbound.health_rows import CHECK_COLUMNS, check_of
 from shared.events.credentials import Section, credential_key
-from shared.events.topics import CREDENTIALS_AUDIT, CREDENTIALS_STATE
+from shared.events.topics import CREDENTIALS_AUDIT, CREDENTIALS_CHECKS, CREDENTIALS_STATE
 from shared.ids import AccountId, CredentialId
 from shared.kafka.producer import EventProducer
 from shared.postgres.outbox import Written, mark_dirty, store_facts
@@ -79,6 +81,25 @@ insert into commands
 values ($1, $2, $3, $4, $5, $6, $7)
 """
 
+_LAST_CHECK: Final = f"""
+select {CHECK_COLUMNS} from credential_checks where account_id = $1 and credential_id = $2
+"""  # noqa: S608 - our own column names
+_NEW_KEY_IS_NOT_COOLING: Final = """
+update credential_health set cooling_down_until = null
+where account_id = $1 and credential_id = $2 and cooling_down_until is not null
+    and exists (
+        select from credential_checks
+        where account_id = $1 and credential_id = $2 and secret_revision < $3
+    )
+"""
+_ASK_CHECK: Final = """
+insert into credential_checks (account_id, credential_id, secret_revision, requested_at)
+values ($1, $2, $3, $4)
+on conflict (account_id, credential_id) do update set
+    secret_revision = excluded.secret_revision, requested_at = excluded.requested_at,
+    result = null
+"""
+
 
 async def lock_accounts(connection: Connection, account_ids: Iterable[AccountId]) -> None:
     """Wait until no other transaction works on these accounts, always in the same order."""
@@ -112,7 +133,7 @@ class PostgresAccount:
         self._account_id = account_id
         self._producer = producer
         self.facts = Written()
-        """What is to be told of the audit once the transaction is committed."""
+        """What is to be told once the transaction is committed: entries of the audit, requests for checks."""
 
     @classmethod
     async def locked(
@@ -219,6 +240,21 @@ class PostgresAccount:
             outcome,
             at,
         )
+
+    async def last_check(self, credential_id: CredentialId) -> Check | None:
+        """The last check asked for."""
+        row = await self._connection.fetchrow(_LAST_CHECK, self._account_id, credential_id)
+        return None if row is None else check_of(row)
+
+    async def ask_check(self, credential: Credential, at: datetime) -> None:
+        """Ask for a check of the present key; what an earlier key's cool-down was is forgotten."""
+        values = (self._account_id, credential.credential_id, credential.secret_revision)
+        await self._connection.execute(_NEW_KEY_IS_NOT_COOLING, *values)
+        await self._connection.execute(_ASK_CHECK, *values, at)
+        request = self._producer.record(
+            CREDENTIALS_CHECKS, request_of(credential, at), key=self._account_id
+        )
+        self.facts += await store_facts(self._connection, [request])
 
     async def _mark_dirty(self, *credential_ids: CredentialId) -> None:
         keys = [credential_key(self._account_id, each) for each in credential_ids]

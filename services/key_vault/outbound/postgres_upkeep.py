@@ -6,10 +6,12 @@ from typing import Final
 from shared.events.credentials import credential_key
 from shared.events.topics import CREDENTIALS_STATE
 from shared.postgres.errors import translate
+from shared.postgres.inbox import forget_before
 from shared.postgres.outbox import Written, mark_dirty
 from shared.postgres.pool import Connection, Pool, in_transaction
 
 _ROWS_MAX: Final = 500
+_FACTS_MAX: Final = 10_000
 # A marker that is still dirty has not surely reached the topic: the tombstone must come after it.
 _BURY: Final = """
 delete from credentials where (account_id, credential_id) in (
@@ -46,3 +48,10 @@ async def forget_commands(pool: Pool, carried_out_before: datetime) -> int:
     with translate():
         status = await pool.execute(_FORGET, carried_out_before, _ROWS_MAX)
     return int(status.rpartition(" ")[2])
+
+
+async def forget_facts(pool: Pool, taken_in_before: datetime) -> int:
+    """Delete records of facts that can be delivered no more."""
+    with translate():
+        async with pool.acquire() as connection:
+            return await forget_before(connection, taken_in_before, rows_max=_FACTS_MAX)

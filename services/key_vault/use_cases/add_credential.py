@@ -66,6 +66,7 @@ async def _keep(
         created_at=now,
     )
     await account.keep(credential, now)
+    await account.ask_check(credential, now)
     return Applied(
         CredentialKept(credential=describe(credential)), (audit_deeds.added(credential),)
     )

@@ -60,7 +60,10 @@ async def _change(
         policy = replace(policy, order=order_after(last))
     after = changed(credential, policy, secret)
     if after is not credential:
-        await account.keep(after, ports.clock.now())
+        now = ports.clock.now()
+        await account.keep(after, now)
+        if secret is not None:
+            await account.ask_check(after, now)
     return Applied(
         CredentialKept(credential=describe(after)), audit_deeds.changed(credential, after)
     )

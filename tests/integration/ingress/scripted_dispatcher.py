@@ -32,6 +32,7 @@ from shared.events.completions import (
     ReplyFrame,
 )
 from shared.events.credential_audit import Actor
+from shared.events.credential_health import CheckCredential, CheckDescription
 from shared.events.credentials import (
     AddCredential,
     ChangeCredential,
@@ -194,6 +195,8 @@ class Books:
     )
     sealed_keys: list[str] = field(default_factory=list)
     actors: list[Actor | None] = field(default_factory=list)
+    checks_pending: dict[CredentialId, int] = field(default_factory=dict)
+    """How often each credential is still to be answered with its check pending."""
     credited: list[AddCredits] = field(default_factory=list)
     background: TaskScope | None = None
 
@@ -264,7 +267,8 @@ class Books:
                     created_at=SystemClock().now(),
                 )
                 self.credentials[add.account_id, add.credential_id] = kept
-                return CredentialKept(credential=kept)
+                self.checks_pending[add.credential_id] = 2
+                return CredentialKept(credential=self._checked(kept))
             case ListCredentials() as query:
                 found = [
                     each
@@ -279,12 +283,17 @@ class Books:
                     prioritized=order.prioritized,
                     fallback=order.fallback,
                 )
+            case CheckCredential():
+                self.checks_pending[command.credential_id] = 2
+                return self._known(command)
             case GetCredential() | ChangeCredential() | DeleteCredential():
                 return self._known(command)
             case _:
                 return Refused(code="invalid", message="not played here")
 
-    def _known(self, command: GetCredential | ChangeCredential | DeleteCredential) -> CallReply:
+    def _known(
+        self, command: GetCredential | ChangeCredential | DeleteCredential | CheckCredential
+    ) -> CallReply:
         key = (command.account_id, command.credential_id)
         known = self.credentials.get(key)
         if known is None:
@@ -295,7 +304,27 @@ class Books:
         if isinstance(command, ChangeCredential):
             known = _changed(known, command)
             self.credentials[key] = known
-        return CredentialKept(credential=known)
+        return CredentialKept(credential=self._checked(known))
+
+    def _checked(self, known: CredentialDescription) -> CredentialDescription:
+        """With its check: pending for as many answers as it was set to."""
+        left = self.checks_pending.get(known.credential_id)
+        if left is None:
+            return known
+        self.checks_pending[known.credential_id] = left - 1
+        now = SystemClock().now()
+        check = (
+            CheckDescription(status="pending", requested_at=now)
+            if left > 0
+            else CheckDescription(
+                status="refused",
+                message="The provider refuses the key.",
+                provider_status=401,
+                requested_at=now,
+                checked_at=now,
+            )
+        )
+        return msgspec.structs.replace(known, check=check)
 
 
 def _changed(known: CredentialDescription, change: ChangeCredential) -> CredentialDescription:

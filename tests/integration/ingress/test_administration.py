@@ -67,7 +67,7 @@ async def test_a_credential_is_added_read_changed_listed_and_deleted(world: Worl
         *("is_required", "is_byok_only", "declared_region", "declared_zdr"),
         *("id", "provider", "workspace_id", "label", "name", "disabled", "is_fallback"),
         *("allowed_models", "allowed_api_key_hashes", "allowed_user_ids", "sort_order"),
-        *("created_at", "always_use", "note"),
+        *("created_at", "always_use", "note", "check", "health"),
     }
     path = f"/byok/{kept['id']}"
     status, body = await call(
@@ -95,6 +95,29 @@ async def test_a_pasted_key_is_ciphertext_before_it_reaches_kafka(world: World) 
     assert sealed.startswith("vault:v")
     assert CANARY not in sealed
     assert CANARY not in json.dumps(body)
+
+
+async def test_a_save_waits_for_its_check_only_when_asked_to(world: World) -> None:
+    form = {"provider": "openai", "key": CANARY}
+    status, body = await call(world, "POST", "/byok", form)
+    assert (status, body["data"]["check"]["status"]) == (201, "pending")
+    status, body = await call(world, "POST", "/byok?check=wait", form)
+    assert (status, body["data"]["check"]["status"]) == (201, "refused")
+    assert body["data"]["check"]["provider_status"] == 401
+    assert "refuses the key" in body["data"]["check"]["message"]
+    status, body = await call(world, "POST", "/byok?check=yes", form)
+    assert (status, body["error"]["metadata"]["field"]) == (400, "check")
+
+
+async def test_a_check_on_demand_answers_with_its_result(world: World) -> None:
+    _, body = await call(world, "POST", "/byok", {"provider": "openai", "key": CANARY})
+    path = f"/byok/{body['data']['id']}"
+    status, body = await call(world, "POST", f"{path}/check")
+    assert (status, body["data"]["check"]["status"]) == (200, "refused")
+    status, body = await call(world, "PATCH", f"{path}?check=wait", {"name": "new"})
+    assert (status, body["data"]["check"]["status"]) == (200, "refused")
+    assert (await call(world, "POST", f"/byok/{new_id()}/check"))[0] == 404
+    assert (await call(world, "GET", f"{path}/check"))[0] == 405
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -37,6 +37,7 @@ def test_a_posted_charge_is_given_back(is_byok: bool) -> None:  # noqa: FBT001 -
     told = page.entries.fee_events[-1].event
     assert isinstance(told, ChargeReversed)
     assert told.amount_nano_usd == (FEE if is_byok else LIST_COST)
+    assert told.credential_id == (finished().credential_id if is_byok else None)
     assert told.credits_nano_usd == page.account(ACCOUNT).available_nano_usd == USD
     assert page.allotment(ACCOUNT, MONTH).used == 0
     for ledger_account in (

@@ -1,6 +1,5 @@
 """The answer to a question about a plan, as it leaves the dispatcher."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +14,7 @@ from services.dispatcher.ports import BalanceSeen
 from services.dispatcher.use_cases.describe_plan import DescribePlan
 from services.dispatcher.use_cases.plan_request import PlanRequest
 from shared.events.billing import AccountBalance
-from shared.events.credentials import CredentialChanged, Filters
+from shared.events.credentials import Filters
 from shared.events.envelope import Event, Refused
 from shared.events.plans import ByokFee, ExplainPlan, PlanExplained, PlannedCredential
 from shared.events.routing import HealthChanged
@@ -34,25 +33,10 @@ from tests.unit.dispatcher.made import (
     credential,
     platform,
 )
-from tests.unit.dispatcher.world import World
+from tests.unit.dispatcher.world import World, WorldCredentials
 
 MONTH = "2026-11"
 QUESTION = ExplainPlan(account_id=ACCOUNT, api_key_hash=KEY, models=(MODEL,))
-
-
-class KnownCredentials:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def of(self, account_id: AccountId) -> Sequence[CredentialChanged]:
-        every = (*self._world.own, *self._world.platform)
-        return [each for each in every if each.account_id == account_id]
-
-    def is_current(self, _credential: CredentialChanged) -> bool:
-        return True
-
-    def problem(self) -> str | None:
-        return self._world.away.credentials
 
 
 class KnownBalance:
@@ -66,7 +50,7 @@ class KnownBalance:
 def use_case(world: World, balances: KnownBalance | None = None) -> DescribePlan:
     planner = PlanRequest(
         catalog=world,
-        credentials=KnownCredentials(world),
+        credentials=WorldCredentials(world),
         health=world.health,
         providers=("openai",),
     )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -179,3 +180,49 @@ def test_the_table_is_bounded() -> None:
             )
         )
     assert len(table) == ENTRIES_MAX
+
+
+def test_a_good_check_lets_failing_endpoints_be_tried_again_and_cooling_ones_rest() -> None:
+    table = HealthTable()
+    failed(table, FailureClass.KEY_REFUSED, began=0, now=0)
+    failed(table, FailureClass.RATE_LIMITED, began=1, now=1, retry_after=60)
+    told = table.checked_well(attempt(), began_at=at(2), now=at(3))
+    assert [(each.endpoint, each.state) for each in told] == [(ANY_ENDPOINT, "recovered")]
+    assert blocked_seconds(table, 3) == 58
+
+
+def test_a_deployment_that_answers_says_nothing_of_another() -> None:
+    table = HealthTable()
+    deployments = [
+        Deployment(model_slug=MODEL, model_id="gpt-4o"),
+        Deployment(model_slug=MODEL, model_id="other"),
+    ]
+    own = credential(provider="azure", deployments=deployments)
+    gone = ProviderFailure(failure=FailureClass.MISCONFIGURED, status=404)
+    table.failed(attempt(own), gone, began_at=at(0), now=at(0))
+    other = attempt(own)
+    other = replace(other, endpoint=replace(other.endpoint, id="azure/other"))
+    assert table.checked_well(other, began_at=at(1), now=at(1)) == ()
+    assert table.blocking(attempt(own), at(1)) is not None
+    assert table.checked_well(attempt(own), began_at=at(1), now=at(1)) != ()
+    assert table.blocking(attempt(own), at(1)) is None
+
+
+def test_a_credential_rests_until_its_last_endpoint_may_be_tried_again() -> None:
+    table = HealthTable()
+    own = credential()
+    other = replace(attempt(own), endpoint=replace(attempt(own).endpoint, id="openai/other"))
+    for each, seconds in ((attempt(own), 10.0), (other, 30.0)):
+        limited = ProviderFailure(
+            failure=FailureClass.RATE_LIMITED, status=429, retry_after_seconds=seconds
+        )
+        table.failed(each, limited, began_at=at(0), now=at(0))
+    ids = (own.account_id, own.credential_id)
+    assert table.resting_until(*ids, at(0)) == at(30)
+    assert table.resting_until(*ids, at(30)) is None
+    assert table.resting_until(OTHER_ACCOUNT, own.credential_id, at(0)) is None
+    table.succeeded(other, began_at=at(31), now=at(32))
+    assert table.resting_until(*ids, at(5)) == at(10)
+    table.forget(own.credential_id)
+    assert table.resting_until(*ids, at(0)) is None
+    assert len(table) == 0

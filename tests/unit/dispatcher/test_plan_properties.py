@@ -22,7 +22,7 @@ from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged, Deployment, Filters
 from shared.events.plans import ExplainPlan
 from shared.events.routing import HealthChanged
-from shared.ids import PLATFORM_ACCOUNT, AccountId, ApiKeyHash, MemberId
+from shared.ids import PLATFORM_ACCOUNT, AccountId, ApiKeyHash, CredentialId, MemberId
 from tests.unit.dispatcher.made import (
     ACCOUNT,
     KEY,
@@ -138,6 +138,10 @@ class Setting:
     def of(self, account_id: AccountId) -> Sequence[CredentialChanged]:
         every = (*self.foreign, *self.own, *self.shared)
         return [each for each in every if each.account_id == account_id]
+
+    def find(self, account_id: AccountId, credential_id: CredentialId) -> CredentialChanged | None:
+        found = (each for each in self.of(account_id) if each.credential_id == credential_id)
+        return next(found, None)
 
     def is_current(self, credential: CredentialChanged) -> bool:
         return credential.credential_id not in self.changed

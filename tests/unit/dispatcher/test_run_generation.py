@@ -14,7 +14,7 @@ from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
 from shared.events.routing import FallbackDecided, HealthChanged
 from shared.events.usage import Usage
-from shared.ids import HoldId, RunId
+from shared.ids import CredentialId, HoldId, RunId
 from tests.fakes.scripted_provider import StreamStep
 from tests.support.wait_until import wait_until
 from tests.unit.dispatcher.made import (
@@ -597,3 +597,19 @@ async def test_a_request_that_does_not_open_or_read_is_a_400(world: World) -> No
     last = world.last
     assert isinstance(last, ReplyFailed)
     assert last.status == 400
+
+
+# --- what is observed of credentials ---------------------------------------------------------------
+
+
+async def test_each_attempt_is_noted_for_its_own_credential(world: World) -> None:
+    world.own = [credential("first"), credential("second", order=1)]
+    await world.run(LIMITED, whole())
+    taken = {key[1]: seen for key, seen in world.observations.take().items()}
+    assert set(taken) == {"first", "second"}
+    first, second = taken[CredentialId("first")], taken[CredentialId("second")]
+    assert first.last_error is not None
+    assert (first.last_error.failure, first.last_error.provider_status) == ("rate_limited", 429)
+    assert (first.attempts, first.failures, first.last_success_at) == (1, 1, None)
+    assert (second.attempts, second.failures, second.last_error) == (1, 0, None)
+    assert second.last_success_at is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from services.dispatcher.domain.health import HealthTable
+from services.dispatcher.domain.observations import Observations
 from services.dispatcher.domain.run import Ending, Run
 from services.dispatcher.ports import BalanceSeen, ProviderSecret
 from services.dispatcher.use_cases.authorize_spend import AuthorizeAttempt
@@ -30,7 +31,7 @@ from shared.events.envelope import type_of
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart
 from shared.events.routing import FallbackDecided, HealthChanged
-from shared.ids import AccountId, RunId
+from shared.ids import AccountId, CredentialId, RunId
 from shared.sealing import Seal
 from shared.tasks import TaskScope
 from tests.fakes.scripted_provider import Script, ScriptedProvider
@@ -127,6 +128,7 @@ class World:
     endings: list[tuple[Run, Ending]] = field(default_factory=list)
     bugs: list[Exception] = field(default_factory=list)
     health: HealthTable = field(default_factory=HealthTable)
+    observations: Observations = field(default_factory=Observations)
     running: Running = field(default_factory=Running)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     on_finished: Callable[[], None] | None = None
@@ -196,12 +198,12 @@ class World:
             wire_keys=self,
             planner=PlanRequest(
                 catalog=self,
-                credentials=_Credentials(self),
+                credentials=WorldCredentials(self),
                 health=self.health,
                 providers=providers,
             ),
             authorizer=AuthorizeAttempt(balances=_Balances(self), spending=self),
-            secrets=_Secrets(self),
+            secrets=WorldSecrets(self),
             caller=CallProvider(
                 providers=providers,
                 first_token_seconds_max=first_token_seconds_max,
@@ -209,6 +211,7 @@ class World:
                 clock=self.clock,
             ),
             health=self.health,
+            observations=self.observations,
             broadcast=self,
             replies=self,
             finisher=FinishGeneration(facts=self, background=self.background, clock=self.clock),
@@ -263,12 +266,16 @@ class World:
 
 
 @dataclass(slots=True)
-class _Credentials:
+class WorldCredentials:
     world: World
 
     def of(self, account_id: AccountId) -> Sequence[CredentialChanged]:
         every = (*self.world.own, *self.world.platform)
         return [each for each in every if each.account_id == account_id]
+
+    def find(self, account_id: AccountId, credential_id: CredentialId) -> CredentialChanged | None:
+        found = (each for each in self.of(account_id) if each.credential_id == credential_id)
+        return next(found, None)
 
     def is_current(self, credential: CredentialChanged) -> bool:
         return self.world.is_current(credential)
@@ -286,7 +293,7 @@ class _Balances:
 
 
 @dataclass(slots=True)
-class _Secrets:
+class WorldSecrets:
     world: World
 
     async def open(self, credential: CredentialChanged) -> ProviderSecret | None:

@@ -1,12 +1,13 @@
 """key_vault's world without servers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from services.key_vault.domain.audit_chain import Head, link
 from services.key_vault.domain.audit_deeds import Deed
+from services.key_vault.domain.check import Check, request_of
 from services.key_vault.domain.commands import (
     CarriedOut,
     ChangingCommand,
@@ -15,9 +16,11 @@ from services.key_vault.domain.commands import (
     credential_of,
 )
 from services.key_vault.domain.credential import Credential, RemovedCredential
+from services.key_vault.domain.health import Observed, Usage, UsageKey
 from services.key_vault.ports import AccountCredentials, Ports
 from shared.errors import Unavailable
 from shared.events.credential_audit import CredentialAudited
+from shared.events.credential_health import CredentialCheckRequested
 from shared.events.credentials import Section
 from shared.ids import AccountId, CredentialId
 from shared.secret import Secret
@@ -113,6 +116,18 @@ class InMemoryAccount:
         head = Head() if last is None else Head(number=last.entry.number, hash=last.hash)
         chain += link(head, deeds, command, at)
 
+    async def last_check(self, credential_id: CredentialId) -> Check | None:
+        return self.store.checks.get((self.account_id, credential_id))
+
+    async def ask_check(self, credential: Credential, at: datetime) -> None:
+        request = request_of(credential, at)
+        self.store.check_requests.append(request)
+        self.store.checks[self.account_id, credential.credential_id] = Check(
+            secret_revision=request.secret_revision,
+            requested_at=request.requested_at,
+            result=None,
+        )
+
     async def record(self, command: ChangingCommand, outcome: Outcome, at: datetime) -> None:
         assert at.tzinfo is UTC
         self.store.commands[self.account_id, command.command_id] = CarriedOut(
@@ -130,6 +145,8 @@ class InMemoryCredentials:
     removed: dict[Key, RemovedCredential] = field(default_factory=dict)
     commands: dict[tuple[AccountId, str], CarriedOut] = field(default_factory=dict)
     audit: dict[AccountId, list[CredentialAudited]] = field(default_factory=dict)
+    checks: dict[Key, Check] = field(default_factory=dict)
+    check_requests: list[CredentialCheckRequested] = field(default_factory=list)
     before_transaction: Callable[[], None] = lambda: None
 
     def of(self, account_id: AccountId) -> list[Credential]:
@@ -152,6 +169,27 @@ class InMemoryCredentials:
     ) -> T:
         self.before_transaction()
         return await work(InMemoryAccount(self, account_id))
+
+
+@dataclass
+class FakeHealth:
+    """The port Health over the fake store."""
+
+    store: InMemoryCredentials
+    observed: dict[Key, Observed] = field(default_factory=dict)
+    usage: dict[UsageKey, Usage] = field(default_factory=dict)
+
+    async def of(
+        self, account_id: AccountId, credential_ids: Sequence[CredentialId], month: str
+    ) -> Mapping[CredentialId, tuple[Check | None, Observed | None, Usage | None]]:
+        return {
+            each: (
+                self.store.checks.get((account_id, each)),
+                self.observed.get((account_id, each)),
+                self.usage.get((account_id, each, month)),
+            )
+            for each in credential_ids
+        }
 
 
 @dataclass
@@ -188,11 +226,15 @@ class World:
     publisher: FakePublisher = field(default_factory=FakePublisher)
     catalog: FakeCatalog = field(default_factory=FakeCatalog)
 
+    def __post_init__(self) -> None:
+        self.health = FakeHealth(self.credentials)
+
     @property
     def ports(self) -> Ports:
         return Ports(
             encryption=self.encryption,
             credentials=self.credentials,
+            health=self.health,
             publish_state=self.publisher,
             catalog=self.catalog,
             egress_allowed=frozenset(),

@@ -18,14 +18,16 @@ from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers.azure_resources import (
     extra_arguments_header,
+    models_url,
     resource_url,
 )
+from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import AZURE_OTHERS, OPENAI, Quirks
 from services.dispatcher.ports import ProviderSecret
-from shared.events.credential_secrets import AzureSecret
+from shared.events.credential_secrets import AzureResourceSecret, AzureSecret
 
 STREAM_OPTIONS_SINCE: Final = "2024-08-01"
 """The first dated api-version that takes `stream_options`."""
@@ -70,6 +72,19 @@ class Azure:
         """Call and yield pieces as they come."""
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
+    async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
+        """The list of models of a whole resource; of a deployment, which nothing free proves, one token."""
+        if attempt.endpoint.resource is None:
+            return await check_by_completion(self, attempt, secret)
+        resource = _resource_of(attempt, secret)
+        if isinstance(resource, ProviderFailure):
+            return resource
+        key = resource.api_key.strip()
+        if not fits_a_header(key):
+            return WRONG_SECRET
+        url = models_url(resource, base_url=self._resources_url)
+        return await self._client.ask(url, headers={"api-key": key}, secret=key)
+
     def _call(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
     ) -> Call | ProviderFailure:
@@ -98,17 +113,26 @@ class Azure:
         )
 
     def _resource(self, attempt: Attempt, secret: AzureSecret, quirks: Quirks) -> _Place | None:
-        for resource in secret.resources:
-            if resource.resource_name == attempt.endpoint.resource:
-                return _Place(
-                    url=resource_url(
-                        resource, attempt.endpoint.provider_model, base_url=self._resources_url
-                    ),
-                    api_key=resource.api_key,
-                    extra_headers=extra_arguments_header(resource, is_openai=quirks is OPENAI),
-                    takes_stream_options=True,
-                )
-        return None
+        resource = _resource_of(attempt, secret)
+        if isinstance(resource, ProviderFailure):
+            return None
+        return _Place(
+            url=resource_url(
+                resource, attempt.endpoint.provider_model, base_url=self._resources_url
+            ),
+            api_key=resource.api_key,
+            extra_headers=extra_arguments_header(resource, is_openai=quirks is OPENAI),
+            takes_stream_options=True,
+        )
+
+
+def _resource_of(attempt: Attempt, secret: ProviderSecret) -> AzureResourceSecret | ProviderFailure:
+    if not isinstance(secret, AzureSecret):
+        return WRONG_SECRET
+    for resource in secret.resources:
+        if resource.resource_name == attempt.endpoint.resource:
+            return resource
+    return _NO_DEPLOYMENT
 
 
 @lru_cache(maxsize=_URLS_REMEMBERED_MAX)

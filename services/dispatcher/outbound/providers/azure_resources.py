@@ -14,19 +14,33 @@ from shared.events.credential_secrets import AzureResourceSecret
 OPENAI_API_VERSION: Final = "2025-04-01-preview"
 """The newest dated one. The newest without "preview", 2024-10-21, refuses reasoning models."""
 FOUNDRY_API_VERSION: Final = "2024-05-01-preview"
+MODELS_API_VERSION: Final = "2024-10-21"
 _EXTRA_ARGUMENTS: Final = "extra-parameters"
 """Foundry's header that says what becomes of arguments which its own API does not define."""
 
 
 def resource_url(resource: AzureResourceSecret, deployment: str, *, base_url: str | None) -> str:
     """The address of one deployment; `base_url`, where there is one, stands for any resource's host."""
-    name = resource.resource_name
+    host = _host(resource, base_url)
     if resource.resource_type == "openai":
-        host = base_url or f"https://{name}.openai.azure.com"
         path = f"/openai/deployments/{quote(deployment, safe='')}/chat/completions"
-        return f"{host.rstrip('/')}{path}?api-version={OPENAI_API_VERSION}"
-    host = base_url or f"https://{name}.services.ai.azure.com"
-    return f"{host.rstrip('/')}/models/chat/completions?api-version={FOUNDRY_API_VERSION}"
+        return f"{host}{path}?api-version={OPENAI_API_VERSION}"
+    return f"{host}/models/chat/completions?api-version={FOUNDRY_API_VERSION}"
+
+
+def models_url(resource: AzureResourceSecret, *, base_url: str | None) -> str:
+    """The list of models, which both types of resource tell a good key, for nothing.
+
+    "Models - List" of the data plane (learn.microsoft.com/rest/api/azureopenai/models/list).
+    """
+    return f"{_host(resource, base_url)}/openai/models?api-version={MODELS_API_VERSION}"
+
+
+def _host(resource: AzureResourceSecret, base_url: str | None) -> str:
+    if base_url:
+        return base_url.rstrip("/")
+    domain = "openai" if resource.resource_type == "openai" else "services.ai"
+    return f"https://{resource.resource_name}.{domain}.azure.com"
 
 
 def extra_arguments_header(

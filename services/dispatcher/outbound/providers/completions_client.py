@@ -41,6 +41,7 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError, EgressForbidden, AnswerTo
 _NOT_A_COMPLETION: Final = ProviderFailure(
     failure=FailureClass.PROVIDER_ERROR, status=200, code="not_a_completion"
 )
+_NOT_JSON: Final = ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200, code="not_json")
 _GAVE_UP: Final = ProviderFailure(
     failure=FailureClass.PROVIDER_ERROR, status=200, code="finish_reason_error"
 )
@@ -94,7 +95,7 @@ class CompletionsClient:
             return _broken(error)
         try:
             if response.status not in _OK:
-                return await self._refused(response, call)
+                return await self._refused(response, call.secret)
             return await _whole(response, call)
         finally:
             # A body that was read to its end has given its connection back; any other is cut off.
@@ -114,7 +115,7 @@ class CompletionsClient:
             return
         try:
             if response.status not in _OK:
-                yield await self._refused(response, call)
+                yield await self._refused(response, call.secret)
             elif response.headers.get("Content-Type", "").startswith("application/json"):
                 for piece in _as_pieces(await _whole(response, call)):
                     yield piece
@@ -128,12 +129,32 @@ class CompletionsClient:
         finally:
             response.close()
 
-    async def _refused(self, response: aiohttp.ClientResponse, call: Call) -> ProviderFailure:
+    async def ask(
+        self, url: str, *, headers: Mapping[str, str], secret: str
+    ) -> ProviderFailure | None:
+        """Ask for something that only a good key is told; None when the provider answers it.
+
+        What it answers is not looked at beyond its being JSON: an HTML page with status 200 comes
+        from a proxy in between. `secret` is the key in `headers`.
+        """
+        try:
+            response = await self._egress.get(url, headers=headers, limits=self._plain_limits)
+        except _BROKEN as error:
+            return _broken(error)
+        try:
+            if response.status not in _OK:
+                return await self._refused(response, secret)
+            is_json = response.headers.get("Content-Type", "").startswith("application/json")
+            return None if is_json else _NOT_JSON
+        finally:
+            response.close()
+
+    async def _refused(self, response: aiohttp.ClientResponse, secret: str) -> ProviderFailure:
         try:
             body = await read_whole(response, bytes_max=ERROR_BYTES_MAX)
         except _BROKEN:
             body = b""  # the status says enough
-        return FailureReader(call.secret).from_answer(
+        return FailureReader(secret).from_answer(
             response.status, response.headers, body, self._clock.now()
         )
 

@@ -1,12 +1,13 @@
 """Providers that speak OpenAI's chat completions: one adapter, a row of the registry for each."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import Quirks
@@ -21,7 +22,11 @@ WRONG_SECRET = ProviderFailure(failure=FailureClass.MISCONFIGURED, code="credent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRow:
-    """One provider. `base_url` ends before `/chat/completions`; the key goes into `key_header`."""
+    """One provider. `base_url` ends before `/chat/completions`; the key goes into `key_header`.
+
+    `check_path`, after the base URL, answers only good keys and costs nothing. A provider that has no
+    such path says None, and which of its models is the cheapest for a completion of one token.
+    """
 
     slug: str
     name: str
@@ -29,6 +34,8 @@ class ProviderRow:
     quirks: Quirks
     key_header: str = "Authorization"
     key_prefix: str = "Bearer "
+    check_path: str | None = "/models"
+    check_model: str = ""
 
 
 class OpenAICompatible:
@@ -37,7 +44,8 @@ class OpenAICompatible:
     def __init__(self, row: ProviderRow, client: CompletionsClient) -> None:
         """`row` says what is particular about it."""
         self._row = row
-        self._url = row.base_url.rstrip("/") + PATH
+        self._base_url = row.base_url.rstrip("/")
+        self._url = self._base_url + PATH
         self._client = client
 
     async def complete(
@@ -52,14 +60,27 @@ class OpenAICompatible:
         """Call and yield pieces as they come."""
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
+    async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
+        """Ask for what only a good key is told, else for one token."""
+        row = self._row
+        if row.check_path is None:
+            endpoint = replace(attempt.endpoint, provider_model=row.check_model)
+            return await check_by_completion(self, replace(attempt, endpoint=endpoint), secret)
+        key = _header_key(secret)
+        if isinstance(key, ProviderFailure):
+            return key
+        return await self._client.ask(
+            self._base_url + row.check_path,
+            headers={row.key_header: row.key_prefix + key},
+            secret=key,
+        )
+
     def _call(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
     ) -> Call | ProviderFailure:
-        if not isinstance(secret, StringSecret):
-            return WRONG_SECRET
-        key = secret.value.strip()
-        if not fits_a_header(key):
-            return WRONG_SECRET
+        key = _header_key(secret)
+        if isinstance(key, ProviderFailure):
+            return key
         row = self._row
         return Call(
             url=self._url,
@@ -68,6 +89,13 @@ class OpenAICompatible:
             secret=key,
             quirks=row.quirks,
         )
+
+
+def _header_key(secret: ProviderSecret) -> str | ProviderFailure:
+    if not isinstance(secret, StringSecret):
+        return WRONG_SECRET
+    key = secret.value.strip()
+    return key if fits_a_header(key) else WRONG_SECRET
 
 
 def fits_a_header(key: str) -> bool:

@@ -2,7 +2,7 @@
 
 To add one that speaks OpenAI's chat completions, add a row to `ROWS`: its slug, its display name, the
 base URL (its path is `<base URL>/chat/completions`), and its quirks; where it differs from its like,
-add a constant to `quirks.py`. Nothing else has to change: the test of the registry calls each row.
+add a constant to `quirks.py`. Unless `<base URL>/models` proves a key, `check_path` says what does. Nothing else has to change: the test of the registry calls each row.
 A provider that speaks something else gets a module of its own beside `azure.py`.
 """
 
@@ -69,6 +69,7 @@ ROWS: Final = (
         name="OpenRouter",
         base_url="https://openrouter.ai/api/v1",
         quirks=quirks.OPENROUTER,
+        check_path="/key",  # its list of models is public
     ),
 )
 

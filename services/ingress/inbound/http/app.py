@@ -45,6 +45,7 @@ def ingress_app(
             "PATCH": byok.change,
             "DELETE": byok.delete,
         },
+        "/byok/{credential_id}/check": {"POST": byok.check},
     }
     for path, handlers in paths.items():
         resource = app.router.add_resource(BASE_PATH + path)

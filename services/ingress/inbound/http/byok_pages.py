@@ -13,6 +13,7 @@ from services.ingress.inbound.http import queries
 from services.ingress.inbound.http.bodies import SMALL_BODY_BYTES_MAX, Bodies
 from services.ingress.inbound.http.exchange import Exchange
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
+from services.ingress.use_cases.await_check import AwaitCheck
 from services.ingress.use_cases.known_callers import KnownCallers
 from shared.events.credential_audit import Actor
 from shared.events.credentials import CredentialDescription
@@ -34,8 +35,10 @@ class ByokPages:
         bodies: Bodies,
         administer: AdministerCredentials,
         trusted_proxies: Networks,
+        await_check: AwaitCheck,
     ) -> None:
         """Bodies here are small ones. `trusted_proxies` are believed where a client is."""
+        self._await_check = await_check
         self._callers = callers
         self._trusted_proxies = trusted_proxies
         self._bodies = bodies
@@ -75,7 +78,12 @@ class ByokPages:
         form = credential_forms.read_credential(body)
         if isinstance(form, Refusal):
             return exchange.refuse(form)
+        waits = _waits_for_check(exchange)
+        if isinstance(waits, Refusal):
+            return exchange.refuse(waits)
         kept = await self._administer.add(caller, form, self._actor(exchange, caller))
+        if waits:
+            kept = await self._await_check(caller, kept)
         return _answer(exchange, kept, status=201)
 
     async def get(self, exchange: Exchange) -> web.StreamResponse:
@@ -102,8 +110,25 @@ class ByokPages:
         form = credential_forms.read_credential_change(body)
         if isinstance(form, Refusal):
             return exchange.refuse(form)
+        waits = _waits_for_check(exchange)
+        if isinstance(waits, Refusal):
+            return exchange.refuse(waits)
         actor = self._actor(exchange, caller)
-        return _answer(exchange, await self._administer.change(caller, credential_id, form, actor))
+        kept = await self._administer.change(caller, credential_id, form, actor)
+        if waits:
+            kept = await self._await_check(caller, kept)
+        return _answer(exchange, kept)
+
+    async def check(self, exchange: Exchange) -> web.StreamResponse:
+        """POST /byok/{id}/check: answered with the result, or as pending when that takes long."""
+        caller = await self._manager(exchange)
+        if isinstance(caller, Refusal):
+            return exchange.refuse(caller)
+        credential_id = _credential_id(exchange)
+        if credential_id is None:
+            return exchange.refuse(_NOT_FOUND)
+        asked = await self._administer.check(caller, credential_id)
+        return _answer(exchange, await self._await_check(caller, asked))
 
     async def delete(self, exchange: Exchange) -> web.StreamResponse:
         """DELETE /byok/{id}."""
@@ -177,6 +202,17 @@ def _provider(query: Mapping[str, str]) -> str | Refusal | None:
 
 def _credential_id(exchange: Exchange) -> CredentialId | None:
     return credential_forms.credential_id(exchange.request.match_info["credential_id"])
+
+
+def _waits_for_check(exchange: Exchange) -> bool | Refusal:
+    """Whether the query asks to wait for the result of the check that follows a save."""
+    match exchange.request.query.get("check"):
+        case None:
+            return False
+        case "wait":
+            return True
+        case _:
+            return refusals.invalid("expected wait", field="check")
 
 
 def _answer(

@@ -1,0 +1,32 @@
+"""Proving a credential by a chat completion of one token, where nothing cheaper does."""
+
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
+from services.dispatcher.ports import Provider, ProviderSecret
+
+_MESSAGES: Final = msgspec.Raw(b'[{"role":"user","content":"Hi"}]')
+_NO_PREFERENCES: Final = ProviderPreferences()
+
+
+async def check_by_completion(
+    provider: Provider, attempt: Attempt, secret: ProviderSecret
+) -> ProviderFailure | None:
+    """None when the provider completes one token, whatever it says."""
+    answer = await provider.complete(attempt, secret, _one_token(attempt.model))
+    return answer if isinstance(answer, ProviderFailure) else None
+
+
+def _one_token(model: str) -> ChatRequest:
+    return ChatRequest(
+        models=(model,),
+        preferences=_NO_PREFERENCES,
+        stream=False,
+        max_tokens=1,
+        fields=MappingProxyType({"messages": _MESSAGES}),
+    )
