@@ -1,6 +1,6 @@
-"""Numbers in a query string."""
+"""Numbers and words in a query string."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from services.ingress.domain import refusals
@@ -23,3 +23,12 @@ def whole_number(
             return number
     message = f"expected a whole number between {minimum} and {maximum}"
     return refusals.invalid(message, field=name)
+
+
+def words(given: Iterable[str], name: str, *, maximum: int) -> tuple[str, ...] | Refusal:
+    """A parameter given several times, or with commas between, or both; each word once."""
+    parts = (part.strip() for value in given for part in value.split(","))
+    found = tuple(dict.fromkeys(part for part in parts if part))
+    if len(found) > maximum:
+        return refusals.invalid(f"expected at most {maximum} of them", field=name)
+    return found
