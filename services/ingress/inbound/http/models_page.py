@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from multidict import MultiMapping
 from yarl import URL
 
 from services.ingress.domain import models, refusals
@@ -44,7 +43,7 @@ class ModelsPage:
         )
         if isinstance(limit, Refusal):
             return exchange.refuse(limit)
-        wanted = _filter(query)
+        wanted = _filter(exchange.request)
         if isinstance(wanted, Refusal):
             return exchange.refuse(wanted)
         self._need_catalog()
@@ -88,16 +87,16 @@ class ModelsPage:
         return self._described
 
 
-def _filter(query: MultiMapping[str]) -> ModelFilter | Refusal:
-    if query.get("category"):
+def _filter(request: web.Request) -> ModelFilter | Refusal:
+    if request.query.get("category"):
         return no_categories()
-    parameters = _words(query, "supported_parameters")
+    parameters = _words(request, "supported_parameters")
     if isinstance(parameters, Refusal):
         return parameters
-    inputs = _words(query, "input_modalities")
+    inputs = _words(request, "input_modalities")
     if isinstance(inputs, Refusal):
         return inputs
-    outputs = _words(query, "output_modalities")
+    outputs = _words(request, "output_modalities")
     if isinstance(outputs, Refusal):
         return outputs
     return ModelFilter(
@@ -107,8 +106,8 @@ def _filter(query: MultiMapping[str]) -> ModelFilter | Refusal:
     )
 
 
-def _words(query: MultiMapping[str], name: str) -> tuple[str, ...] | Refusal:
-    return queries.words(query.getall(name, []), name, maximum=_WORDS_MAX)
+def _words(request: web.Request, name: str) -> tuple[str, ...] | Refusal:
+    return queries.words(request.query.getall(name, []), name, maximum=_WORDS_MAX)
 
 
 def _text(url: URL) -> str:
