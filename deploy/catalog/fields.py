@@ -5,7 +5,7 @@ A reader that finds a field wrong notes why and returns a stand-in; whoever read
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,10 @@ class Fields:
         """A number of tokens, at least 1."""
         return self._integer(name, 1, _TOKENS_MAX)
 
+    def no_tokens(self, name: str) -> int:
+        """A number of tokens that can only be 0."""
+        return self._integer(name, 0, 0)
+
     def tokens_or_most(self, name: str) -> int:
         """A number of tokens to compare with; where it is wrong, which `tokens` notes, no limit."""
         value = self._content.get(name)
@@ -106,6 +110,39 @@ class Fields:
             self.note(name, "names something twice")
         return list(value)
 
+    def has(self, name: str) -> bool:
+        """Whether the mapping says anything of a field."""
+        return self._content.get(name) is not None
+
+    def optional_text(self, name: str, *, among: Sequence[str]) -> str | None:
+        """One of some words, or None when it is absent."""
+        self._asked.add(name)
+        value = self._content.get(name)
+        if value is not None and value not in among:
+            self.note(name, f"must be one of {', '.join(among)}")
+            return None
+        return value
+
+    def optional_texts(
+        self,
+        name: str,
+        *,
+        among: Sequence[str] = (),
+        pattern: re.Pattern[str] | None = None,
+        example: str = "",
+    ) -> list[str]:
+        """A list of different texts, each one of `among` or of the form; empty when it is absent."""
+        self._asked.add(name)
+        if self._content.get(name) is None:
+            return []
+        texts = self.texts(name)
+        for index, text in enumerate(texts):
+            if among and text not in among:
+                self.note(f"{name}[{index}]", f"must be one of {', '.join(among)}")
+            elif pattern is not None and pattern.fullmatch(text) is None:
+                self.note(f"{name}[{index}]", f"{text!r} is not of the form {example!r}")
+        return texts
+
     def price(self, name: str) -> int:
         """A price in pico-USD from a decimal string of USD."""
         value = self._required(name)
@@ -116,6 +153,19 @@ class Fields:
         self._asked.add(name)
         value = self._content.get(name)
         return None if value is None else self._price(name, value)
+
+    def price_or_none(self, name: str) -> int | None:
+        """A price to compare with; None where it is absent or wrong, which `price` notes."""
+        value = self._content.get(name)
+        try:
+            return parse_price(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+
+    def optional_part(self, name: str) -> "Fields | None":
+        """A mapping inside this one that may be absent."""
+        self._asked.add(name)
+        return None if self._content.get(name) is None else self.part(name)
 
     def part(self, name: str) -> "Fields":
         """A mapping inside this one."""

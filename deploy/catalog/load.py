@@ -13,12 +13,11 @@ from typing import Any
 import yaml
 from typing_extensions import override
 
+from deploy.catalog.endpoints import read_endpoints, read_output_tokens_max
 from deploy.catalog.fields import Fields, Problem
-from shared.events.catalog import Capabilities, CatalogEndpoint, ModelListed
-from shared.events.usage import Prices
+from shared.events.catalog import EMBEDDINGS, Capabilities, ModelListed
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._:-]*")
-_PROVIDER = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9-]+)?")
 
 
 class CatalogProblems(Exception):  # noqa: N818 - it carries several
@@ -92,26 +91,22 @@ def _file(path: Path, folder: Path, version: int, problems: list[Problem]) -> _F
 
 
 def _model(fields: Fields, version: int) -> ModelListed:
+    slug = fields.text("slug", pattern=_SLUG, example="author/model")
+    capabilities = _capabilities(fields.part("capabilities"))
+    embeds = capabilities.embeds
     model = ModelListed(
         version=version,
-        slug=fields.text("slug", pattern=_SLUG, example="author/model"),
+        slug=slug,
         name=fields.text("name"),
         created=fields.unix_seconds("created"),
         description=fields.text("description"),
         context_length_tokens=fields.tokens("context_length_tokens"),
-        output_tokens_max=_output_tokens_max(fields),
-        capabilities=_capabilities(fields.part("capabilities")),
-        endpoints=_endpoints(fields),
+        output_tokens_max=read_output_tokens_max(fields, embeds=embeds),
+        capabilities=capabilities,
+        endpoints=read_endpoints(fields, embeds=embeds),
     )
     fields.finish()
     return model
-
-
-def _output_tokens_max(fields: Fields) -> int:
-    tokens = fields.tokens("output_tokens_max")
-    if tokens > fields.tokens_or_most("context_length_tokens"):
-        fields.note("output_tokens_max", "must not be above context_length_tokens")
-    return tokens
 
 
 def _capabilities(fields: Fields) -> Capabilities:
@@ -121,41 +116,7 @@ def _capabilities(fields: Fields) -> Capabilities:
         tokenizer=fields.text("tokenizer"),
         supported_parameters=fields.texts("supported_parameters"),
     )
+    if capabilities.embeds and len(capabilities.output_modalities) > 1:
+        fields.note("output_modalities", f"{EMBEDDINGS} stands alone")
     fields.finish()
     return capabilities
-
-
-def _endpoints(fields: Fields) -> list[CatalogEndpoint]:
-    endpoints: list[CatalogEndpoint] = []
-    for part in fields.parts("endpoints"):
-        endpoint = _endpoint(part)
-        if any((e.provider, e.model) == (endpoint.provider, endpoint.model) for e in endpoints):
-            part.note("model", f"{endpoint.model!r} at {endpoint.provider!r} is listed twice")
-        endpoints.append(endpoint)
-    return endpoints
-
-
-def _endpoint(fields: Fields) -> CatalogEndpoint:
-    endpoint = CatalogEndpoint(
-        provider=fields.text("provider", pattern=_PROVIDER, example="google-vertex"),
-        provider_name=fields.text("provider_name"),
-        model=fields.text("model"),
-        prices=_prices(fields.part("prices")),
-        context_length_tokens=fields.tokens("context_length_tokens"),
-        output_tokens_max=_output_tokens_max(fields),
-        byok_only=fields.boolean("byok_only"),
-    )
-    fields.finish()
-    return endpoint
-
-
-def _prices(fields: Fields) -> Prices:
-    prices = Prices(
-        prompt=fields.price("prompt"),
-        completion=fields.price("completion"),
-        input_cache_read=fields.optional_price("input_cache_read"),
-        input_cache_write=fields.optional_price("input_cache_write"),
-        request=fields.optional_price("request") or 0,
-    )
-    fields.finish()
-    return prices

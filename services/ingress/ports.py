@@ -46,7 +46,11 @@ class Catalog(Protocol):
         ...
 
     def slugs(self) -> Collection[str]:
-        """The models that may be asked for."""
+        """All models."""
+        ...
+
+    def embedding_slugs(self) -> Collection[str]:
+        """Those among them that make embeddings and do not chat."""
         ...
 
     def providers(self) -> frozenset[str]:

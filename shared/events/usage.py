@@ -20,23 +20,45 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     estimated: bool = False
 
 
+class LongPromptPrices(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every token costs, in pico-USD, once a prompt has more tokens than `above_tokens`."""
+
+    above_tokens: int
+    prompt: int
+    completion: int
+    input_cache_read: int | None = None
+    input_cache_write: int | None = None
+
+
 class Prices(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """List prices in pico-USD a token (`request` a request). A cache price of None is `prompt`."""
+    """List prices in pico-USD a token (`request` a request). A cache price of None is `prompt`.
+
+    `long_prompt` takes the place of all but `request` for longer prompts; none of its prices is
+    lower, so that a worst case reckoned with too many tokens stays the worst.
+    """
 
     prompt: int
     completion: int
     input_cache_read: int | None = None
     input_cache_write: int | None = None
     request: int = 0
+    long_prompt: LongPromptPrices | None = None
+
+
+def _tier(usage: Usage, prices: Prices) -> Prices | LongPromptPrices:
+    """The prices of the generation's tokens: all of them change with the length of its prompt."""
+    tier = prices.long_prompt
+    return prices if tier is None or usage.prompt_tokens <= tier.above_tokens else tier
 
 
 def prompt_cost(usage: Usage, prices: Prices) -> PicoUsd:
     """The exact cost of the prompt: cached, cache-write and fresh tokens each at their own price."""
-    read = prices.prompt if prices.input_cache_read is None else prices.input_cache_read
-    write = prices.prompt if prices.input_cache_write is None else prices.input_cache_write
+    tier = _tier(usage, prices)
+    read = tier.prompt if tier.input_cache_read is None else tier.input_cache_read
+    write = tier.prompt if tier.input_cache_write is None else tier.input_cache_write
     fresh = max(0, usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens)
     return PicoUsd(
-        fresh * prices.prompt
+        fresh * tier.prompt
         + usage.cached_tokens * read
         + usage.cache_write_tokens * write
         + prices.request
@@ -45,7 +67,7 @@ def prompt_cost(usage: Usage, prices: Prices) -> PicoUsd:
 
 def completion_cost(usage: Usage, prices: Prices) -> PicoUsd:
     """The exact cost of the completion."""
-    return PicoUsd(usage.completion_tokens * prices.completion)
+    return PicoUsd(usage.completion_tokens * _tier(usage, prices).completion)
 
 
 def list_cost(usage: Usage, prices: Prices) -> PicoUsd:

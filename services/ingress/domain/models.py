@@ -9,9 +9,16 @@ from shared.model_slugs import nearest
 _SHOWN_MAX = 120
 
 
-def check_models(asked: Sequence[str], known: Collection[str]) -> Refusal | None:
-    """None when the catalog knows every model; else a refusal that names the nearest ones."""
+def check_models(
+    asked: Sequence[str], known: Collection[str], embedding: Collection[str] = ()
+) -> Refusal | None:
+    """None when every model is known and chats; else a refusal that names the nearest ones.
+
+    `embedding` are those of `known` that make embeddings and nothing else.
+    """
     for slug in asked:
+        if slug in embedding:
+            return refusals.invalid(f"{slug} makes embeddings and does not chat", field="model")
         if slug not in known:
             return unknown_model(slug, known, field="model")
     return None

@@ -20,6 +20,7 @@ class ViewedCatalog(Catalog):
         self._view: View | None = None
         self._models: tuple[ModelListed, ...] | None = None
         self._slugs: frozenset[str] = frozenset()
+        self._embedding_slugs: frozenset[str] = frozenset()
         self._providers: frozenset[str] = frozenset()
 
     def follow(self, view: View) -> None:
@@ -40,6 +41,11 @@ class ViewedCatalog(Catalog):
         return self._slugs
 
     @override
+    def embedding_slugs(self) -> Collection[str]:
+        self.models()
+        return self._embedding_slugs
+
+    @override
     def providers(self) -> frozenset[str]:
         self.models()
         return self._providers
@@ -51,6 +57,9 @@ class ViewedCatalog(Catalog):
             listed = [state for _, state in found if isinstance(state, ModelListed)]
             self._models = tuple(sorted(listed, key=lambda model: model.slug))
             self._slugs = frozenset(model.slug for model in listed)
+            self._embedding_slugs = frozenset(
+                model.slug for model in listed if model.capabilities.embeds
+            )
             self._providers = frozenset(
                 endpoint.provider for model in listed for endpoint in model.endpoints
             )

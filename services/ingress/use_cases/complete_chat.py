@@ -234,7 +234,7 @@ class CompleteChat:
         if problem is not None:
             raise Unavailable("catalog", problem)
         return models.check_models(
-            request.requested_models, self._catalog.slugs()
+            request.requested_models, self._catalog.slugs(), self._catalog.embedding_slugs()
         ) or limits.may_begin(
             self._limits,
             account_in_flight=self._waiting.of_account(caller.account_id),

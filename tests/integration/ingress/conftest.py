@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -35,6 +36,7 @@ from tests.integration.ingress.scripted_dispatcher import (
 from tests.support.wait_until import wait_until
 
 MODEL = "openai/gpt-4o"
+EMBEDDING = "openai/text-embedding-3-small"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -133,7 +135,8 @@ async def world(
         surroundings(kafka, Transit(vault)) as (dispatcher, books),
         aiohttp.ClientSession() as http,
     ):
-        await dispatcher.producer.emit(CATALOG_MODELS, listed(MODEL), key=MODEL)
+        for model in (listed(MODEL), embedding(EMBEDDING)):
+            await dispatcher.producer.emit(CATALOG_MODELS, model, key=model.slug)
         account = await make_account(operations)
         async with running(config) as (ingress, _):
             yield World(
@@ -173,5 +176,25 @@ def listed(slug: str) -> ModelListed:
                 output_tokens_max=16_384,
             )
             for provider, name in (("openai", "OpenAI"), ("azure", "Azure"))
+        ],
+    )
+
+
+def embedding(slug: str) -> ModelListed:
+    """A model that embeds and does not chat."""
+    like = listed(slug)
+    return msgspec.structs.replace(
+        like,
+        output_tokens_max=0,
+        capabilities=Capabilities(
+            input_modalities=["text"],
+            output_modalities=["embeddings"],
+            tokenizer="GPT",
+            supported_parameters=["dimensions"],
+        ),
+        endpoints=[
+            msgspec.structs.replace(
+                like.endpoints[0], prices=Prices(prompt=20_000, completion=0), output_tokens_max=0
+            )
         ],
     )

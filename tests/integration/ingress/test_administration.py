@@ -19,7 +19,14 @@ from shared.events.credential_audit import Actor
 from shared.events.replies import ReplyFailed
 from shared.ids import PLATFORM_ACCOUNT, hash_api_key, new_id
 from tests.conftest import Infrastructure
-from tests.integration.ingress.conftest import MODEL, Account, World, make_account, running
+from tests.integration.ingress.conftest import (
+    EMBEDDING,
+    MODEL,
+    Account,
+    World,
+    make_account,
+    running,
+)
 from tests.integration.ingress.scripted_dispatcher import Run
 from tests.support.wait_until import wait_until
 
@@ -300,6 +307,74 @@ async def test_anyone_may_read_the_models(world: World) -> None:
     async with world.http.get(f"{world.base_url}/models?offset=100000") as response:
         past = await response.json()
     assert past == {"data": [], "total_count": body["total_count"], "links": {"next": None}}
+
+
+async def models(world: World, query: str = "") -> tuple[int, Any]:
+    async with world.http.get(f"{world.base_url}/models{query}") as response:
+        return response.status, await response.json()
+
+
+async def test_the_list_shows_models_that_chat_unless_others_are_asked_for(world: World) -> None:
+    async def shown(query: str) -> set[str]:
+        status, body = await models(world, query)
+        assert status == 200, body
+        assert body["total_count"] == len(body["data"])
+        return {each["id"] for each in body["data"]}
+
+    assert EMBEDDING not in await shown("")
+    assert MODEL in await shown("")
+    assert await shown("?output_modalities=embeddings") == {EMBEDDING}
+    assert await shown("?output_modalities=all") >= {MODEL, EMBEDDING}
+    assert MODEL in await shown("?output_modalities=text,embeddings&input_modalities=image")
+    assert MODEL in await shown("?supported_parameters=temperature")
+    assert await shown("?supported_parameters=temperature,no_such_thing") == set()
+    assert await shown("?supported_parameters=temperature&supported_parameters=dimensions") == set()
+
+
+async def test_the_catalog_has_no_categories_and_says_so(world: World) -> None:
+    status, body = await models(world, "?category=programming")
+    assert (status, body["error"]["message"]) == (400, "category: there are no categories here")
+    status, body = await models(world, "?supported_parameters=" + ",".join(map(str, range(51))))
+    assert status == 400
+    assert "supported_parameters" in body["error"]["message"]
+
+
+async def test_a_model_says_where_it_is_served(world: World) -> None:
+    _, listing = await models(world)
+    link = next(each for each in listing["data"] if each["id"] == MODEL)["links"]["details"]
+    assert link == f"/api/v1/models/{MODEL}/endpoints"
+
+    status, body = await models(world, f"/{MODEL}/endpoints")
+
+    assert status == 200
+    model = body["data"]
+    assert model.keys() == {
+        *("id", "name", "created", "description", "architecture", "endpoints"),
+    }
+    assert [each["tag"] for each in model["endpoints"]] == ["openai", "azure"]
+    first = model["endpoints"][0]
+    assert first["provider_name"] == "OpenAI"
+    assert first["pricing"]["completion"] == "0.00001"
+    assert first["max_completion_tokens"] == 16_384
+    assert first.keys() >= {
+        *("name", "model_id", "model_name", "context_length", "quantization"),
+        *("max_prompt_tokens", "supported_parameters", "uptime_last_5m", "uptime_last_30m"),
+        *("uptime_last_1d", "supports_implicit_caching", "latency_last_30m", "throughput_last_30m"),
+    }
+    status, body = await models(world, "/openai/gpt-4q/endpoints")
+    assert status == 404
+    assert f"did you mean {MODEL}" in body["error"]["message"]
+
+
+async def test_a_model_that_embeds_does_not_chat(world: World) -> None:
+    async with world.http.post(
+        f"{world.base_url}/chat/completions",
+        headers=world.account.headers,
+        json={"model": EMBEDDING, "messages": [{"role": "user", "content": "hi"}]},
+    ) as response:
+        body = await response.json()
+    assert response.status == 400
+    assert body["error"]["message"] == f"model: {EMBEDDING} makes embeddings and does not chat"
 
 
 async def test_a_key_is_described_with_exact_amounts(world: World) -> None:

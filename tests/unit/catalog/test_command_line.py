@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.unit.catalog.conftest import Model, WriteModel
 
 ROOT = Path(__file__).parents[3]
+CATALOG = ROOT / "deploy" / "catalog"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,11 +24,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_check_says_that_all_is_well() -> None:
     done = run("check")
 
-    assert (done.returncode, done.stdout, done.stderr) == (
-        0,
-        "catalog: 3 models, no problems\n",
-        "",
-    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"catalog: {len(list(CATALOG.glob('*.yaml')))} models, no problems\n"
 
 
 def test_check_lists_problems_and_exits_2(good_model: Model, write_model: WriteModel) -> None:

@@ -1,5 +1,6 @@
 """What the catalog's reader accepts, and how it words what it does not."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from deploy.catalog.load import CatalogProblems, load_folder
-from shared.events.usage import Prices
+from shared.events.usage import LongPromptPrices, Prices
 from tests.unit.catalog.conftest import Model, WriteModel
 
 CATALOG = Path(__file__).parents[3] / "deploy" / "catalog"
@@ -45,7 +46,7 @@ def test_every_file_of_the_catalog_fits_the_schema(path: Path) -> None:
     assert [f"{problem.json_path}: {problem.message}" for problem in problems] == []
 
 
-def test_the_catalog_lists_the_first_models_at_their_list_prices() -> None:
+def test_the_catalog_lists_models_at_their_list_prices() -> None:
     models = {model.slug: model for model in load_folder(CATALOG, version=7)}
     found = {
         (slug, endpoint.provider): (endpoint.prices, endpoint.byok_only)
@@ -55,16 +56,38 @@ def test_the_catalog_lists_the_first_models_at_their_list_prices() -> None:
     gpt_4o = Prices(prompt=2_500_000, completion=10_000_000, input_cache_read=1_250_000)
     mini = Prices(prompt=150_000, completion=600_000, input_cache_read=75_000)
     mistral = Prices(prompt=2_000_000, completion=6_000_000)
+    haiku = Prices(
+        prompt=1_000_000,
+        completion=5_000_000,
+        input_cache_read=100_000,
+        input_cache_write=1_250_000,
+    )
 
-    assert found == {
-        ("openai/gpt-4o", "openai"): (gpt_4o, False),
-        ("openai/gpt-4o", "azure"): (gpt_4o, True),
-        ("openai/gpt-4o-mini", "openai"): (mini, False),
-        ("openai/gpt-4o-mini", "azure"): (mini, True),
-        ("mistralai/mistral-large", "mistral"): (mistral, False),
-        ("mistralai/mistral-large", "azure"): (mistral, True),
-    }
+    assert (
+        found.items()
+        >= {
+            ("openai/gpt-4o", "openai"): (gpt_4o, False),
+            ("openai/gpt-4o", "azure"): (gpt_4o, True),
+            ("openai/gpt-4o-mini", "openai"): (mini, False),
+            ("openai/gpt-4o-mini", "azure"): (mini, True),
+            ("mistralai/mistral-large", "mistral"): (mistral, False),
+            ("mistralai/mistral-large", "azure"): (mistral, True),
+            ("anthropic/claude-haiku-4.5", "anthropic"): (haiku, False),
+            ("anthropic/claude-haiku-4.5", "amazon-bedrock"): (haiku, False),
+            ("anthropic/claude-haiku-4.5", "google-vertex"): (haiku, False),
+        }.items()
+    )
     assert {model.version for model in models.values()} == {7}
+
+
+@pytest.mark.parametrize("path", sorted(CATALOG.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_file_is_named_by_its_slug_and_says_where_its_prices_are_from(path: Path) -> None:
+    text = path.read_text()
+
+    assert path.stem == yaml.safe_load(text)["slug"].replace("/", "-")
+    comment = text[: text.index("slug:")]
+    assert "rices:" in comment
+    assert re.search(r"\b20\d\d\b", comment), "no date"
 
 
 def test_a_good_file_becomes_an_event_with_exact_prices(
@@ -112,13 +135,14 @@ def test_a_good_file_becomes_an_event_with_exact_prices(
         pytest.param(
             lambda model: first_prices(model).update(cached="0.1"),
             "parrot.yaml: endpoints[0].prices.cached: is not a known field (known here: "
-            "completion, input_cache_read, input_cache_write, prompt, request)",
+            "completion, input_cache_read, input_cache_write, long_prompt, prompt, request)",
             id="unknown field in prices",
         ),
         pytest.param(
-            lambda model: model["endpoints"][1].update(region="eu"),
-            "parrot.yaml: endpoints[1].region: is not a known field (known here: byok_only, "
-            "context_length_tokens, model, output_tokens_max, prices, provider, provider_name)",
+            lambda model: model["endpoints"][1].update(zone="eu"),
+            "parrot.yaml: endpoints[1].zone: is not a known field (known here: api, byok_only, "
+            "context_length_tokens, inference_profiles, model, output_tokens_max, prices, provider, "
+            "provider_name, regions)",
             id="unknown field in endpoint",
         ),
         pytest.param(
@@ -156,6 +180,39 @@ def test_a_good_file_becomes_an_event_with_exact_prices(
             id="modality twice",
         ),
         pytest.param(
+            lambda model: model["endpoints"][0].update(provider="google-vertex"),
+            "parrot.yaml: endpoints[0].api: is missing, which google-vertex needs",
+            id="vertex without api",
+        ),
+        pytest.param(
+            lambda model: model["endpoints"][0].update(provider="google-vertex", api="grpc"),
+            "parrot.yaml: endpoints[0].api: must be one of gemini, anthropic, openai",
+            id="unknown api",
+        ),
+        pytest.param(
+            lambda model: model["endpoints"][0].update(api="gemini"),
+            "parrot.yaml: endpoints[0].api: belongs to google-vertex alone",
+            id="api elsewhere",
+        ),
+        pytest.param(
+            lambda model: model["endpoints"][0].update(
+                provider="amazon-bedrock", inference_profiles=["us", "mars"]
+            ),
+            "parrot.yaml: endpoints[0].inference_profiles[1]: must be one of us, eu, apac, jp, au, "
+            "ca, global",
+            id="unknown profile",
+        ),
+        pytest.param(
+            lambda model: model["endpoints"][0].update(inference_profiles=["us"]),
+            "parrot.yaml: endpoints[0].inference_profiles: belongs to amazon-bedrock alone",
+            id="profiles elsewhere",
+        ),
+        pytest.param(
+            lambda model: model["endpoints"][0].update(regions=["us-central1", "US"]),
+            "parrot.yaml: endpoints[0].regions[1]: 'US' is not of the form 'us-central1'",
+            id="region of another form",
+        ),
+        pytest.param(
             lambda model: model.update(capabilities="many"),
             "parrot.yaml: capabilities: must be a mapping, not a text",
             id="capabilities as text",
@@ -168,6 +225,103 @@ def test_a_bad_file_is_refused_by_reader_and_schema_alike(
     change(good_model)
 
     assert problems_of(write_model(good_model)) == [expected]
+    assert not fits_schema(good_model)
+
+
+LONG_PROMPT = {
+    "above_tokens": 4_000,
+    "prompt": "0.000005",
+    "completion": "0.00002",
+    "input_cache_read": "0.0000025",
+}
+
+
+def test_longer_prompts_may_cost_more(good_model: Model, write_model: WriteModel) -> None:
+    first_prices(good_model)["long_prompt"] = LONG_PROMPT
+
+    [model] = load_folder(write_model(good_model), version=1)
+
+    assert fits_schema(good_model)
+    assert model.endpoints[0].prices.long_prompt == LongPromptPrices(
+        above_tokens=4_000, prompt=5_000_000, completion=20_000_000, input_cache_read=2_500_000
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "fits"),
+    [
+        (
+            {"prompt": "0.000001"},
+            ["prompt: must not be below the price of shorter prompts"],
+            True,
+        ),
+        (
+            {"input_cache_read": None},
+            ["input_cache_read: must be there exactly where prices have it"],
+            False,
+        ),
+        (
+            {"input_cache_write": "0.00001"},
+            ["input_cache_write: must be there exactly where prices have it"],
+            True,
+        ),
+        ({"above_tokens": 0}, ["above_tokens: must be from 1 to 100000000"], False),
+        ({"above_tokens": None}, ["above_tokens: is missing"], False),
+        (
+            {"from": 1},
+            [
+                (
+                    "from: is not a known field (known here: above_tokens, completion, "
+                    "input_cache_read, input_cache_write, prompt)"
+                )
+            ],
+            False,
+        ),
+    ],
+)
+def test_prices_of_longer_prompts_that_a_hold_could_not_rely_on_are_refused(
+    good_model: Model,
+    write_model: WriteModel,
+    change: dict[str, object],
+    expected: list[str],
+    *,
+    fits: bool,
+) -> None:
+    first_prices(good_model)["long_prompt"] = LONG_PROMPT | change
+
+    problems = problems_of(write_model(good_model))
+
+    assert problems == [f"parrot.yaml: endpoints[0].prices.long_prompt.{line}" for line in expected]
+    assert fits_schema(good_model) is fits
+
+
+def test_a_model_that_embeds_charges_for_the_prompt_alone(
+    good_model: Model, write_model: WriteModel
+) -> None:
+    good_model["capabilities"]["output_modalities"] = ["embeddings"]
+
+    problems = problems_of(write_model(good_model))
+
+    assert problems == [
+        "parrot.yaml: output_tokens_max: must be from 0 to 0",
+        'parrot.yaml: endpoints[0].prices.completion: must be "0" where a model embeds',
+        "parrot.yaml: endpoints[0].output_tokens_max: must be from 0 to 0",
+        'parrot.yaml: endpoints[1].prices.completion: must be "0" where a model embeds',
+        "parrot.yaml: endpoints[1].output_tokens_max: must be from 0 to 0",
+    ]
+    assert not fits_schema(good_model)
+    for part in (good_model, *good_model["endpoints"]):
+        part["output_tokens_max"] = 0
+    for endpoint in good_model["endpoints"]:
+        endpoint["prices"]["completion"] = "0"
+    [model] = load_folder(write_model(good_model), version=1)
+    assert fits_schema(good_model)
+    assert model.capabilities.embeds
+
+    good_model["capabilities"]["output_modalities"] = ["embeddings", "text"]
+    assert problems_of(write_model(good_model)) == [
+        "parrot.yaml: capabilities.output_modalities: embeddings stands alone"
+    ]
     assert not fits_schema(good_model)
 
 

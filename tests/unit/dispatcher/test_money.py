@@ -1,5 +1,7 @@
+from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ from services.dispatcher.domain.cost import Promise, reply_usage
 from services.dispatcher.domain.estimate import delivered_bytes, estimated_usage, worst_case
 from shared.events.generations import Spend
 from shared.events.replies import Choice, FunctionCall, Message, ToolCall
-from shared.events.usage import Usage, list_cost
+from shared.events.usage import LongPromptPrices, Prices, Usage, list_cost
 from shared.money import PicoUsd, fee_of, rounded
 from tests.unit.dispatcher.made import LIST_COST, PRICES, USAGE, attempt, balance, request
 
@@ -64,15 +66,23 @@ def test_a_huge_prompt_is_capped_by_the_context_length() -> None:
     assert worst_case(huge, ENDPOINT) == 128_000 * 2_500 + 10_000
 
 
-@given(st.integers(0, 128_000), st.integers(0, 1_000))
+DEARER_FROM_64K = msgspec.structs.replace(
+    PRICES,
+    long_prompt=LongPromptPrices(
+        above_tokens=64_000, prompt=PRICES.prompt * 2, completion=PRICES.completion * 2
+    ),
+)
+
+
+@given(st.integers(0, 128_000), st.integers(0, 1_000), st.sampled_from([PRICES, DEARER_FROM_64K]))
 def test_no_answer_within_its_limits_costs_more_than_its_worst_case(
-    prompt_tokens: int, completion_tokens: int
+    prompt_tokens: int, completion_tokens: int, prices: Prices
 ) -> None:
     asked = request(
         messages=[{"role": "user", "content": "x" * (2 * prompt_tokens)}], max_tokens=1_000
     )
     usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
-    assert rounded(list_cost(usage, PRICES)) <= worst_case(asked, ENDPOINT)
+    assert rounded(list_cost(usage, prices)) <= worst_case(asked, replace(ENDPOINT, prices=prices))
 
 
 def test_estimates_count_text_tool_calls_and_bytes_of_every_script() -> None:

@@ -18,3 +18,10 @@ def test_nothing_near_points_to_the_list() -> None:
     assert refusal is not None
     assert refusal.message.endswith("GET /api/v1/models lists them")
     assert len(refusal.message) < 250
+
+
+def test_a_model_that_embeds_is_no_model_to_chat_with() -> None:
+    refusal = check_models(["openai/gpt-4o"], KNOWN, embedding={"openai/gpt-4o"})
+    assert refusal is not None
+    assert refusal.status == 400
+    assert refusal.message == "model: openai/gpt-4o makes embeddings and does not chat"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events.usage import Prices, Usage, list_cost
+from shared.events.usage import LongPromptPrices, Prices, Usage, list_cost
 from shared.money import (
     NanoUsd,
     PicoUsd,
@@ -48,6 +48,29 @@ def test_the_list_cost_prices_cached_tokens_once_and_at_their_own_price(
 
     assert list_cost(usage, listed) == (
         (prompt - cached) * price + cached * cached_price + completion * out
+    )
+
+
+@given(tokens, tokens, st.integers(1, 1_000_000))
+def test_a_longer_prompt_changes_the_price_of_every_token(
+    prompt: int, completion: int, above: int
+) -> None:
+    usage = Usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=prompt // 2)
+    listed = Prices(
+        prompt=2,
+        completion=10,
+        input_cache_read=1,
+        request=7,
+        long_prompt=LongPromptPrices(
+            above_tokens=above, prompt=4, completion=15, input_cache_read=3
+        ),
+    )
+    fresh, cached = prompt - prompt // 2, prompt // 2
+
+    assert list_cost(usage, listed) == 7 + (
+        fresh * 4 + cached * 3 + completion * 15
+        if prompt > above
+        else fresh * 2 + cached + completion * 10
     )
 
 

@@ -1,8 +1,8 @@
 """What a provider's refusal or a broken connection means: one ProviderFailure for each.
 
 The status alone misleads, so an error's own code and words are looked at first. Codes and texts are
-those of OpenAI, Azure, Mistral, Groq, xAI, DeepSeek, Together and Fireworks (references and public
-reports, autumn 2026).
+those of OpenAI, Azure, Mistral, Groq, xAI, DeepSeek, Together, Fireworks, Google and Cohere (references
+and public reports, autumn 2026).
 """
 
 import re
@@ -18,7 +18,7 @@ from services.dispatcher.domain.failure import (
     FailureClass,
     ProviderFailure,
 )
-from services.dispatcher.outbound.providers.retry_after import read_retry_after
+from services.dispatcher.outbound.providers.retry_after import parse_seconds, read_retry_after
 from shared.telemetry.redact import MASK, scrub
 
 _CODE_CHARACTERS_MAX: Final = 64
@@ -42,6 +42,8 @@ _BY_CODE: Final[Mapping[str, FailureClass]] = {
     "account_deactivated": FailureClass.KEY_REFUSED,
     "rate_limit_exceeded": FailureClass.RATE_LIMITED,
     "rate_limit_error": FailureClass.RATE_LIMITED,
+    "api_key_invalid": FailureClass.KEY_REFUSED,
+    "resource_exhausted": FailureClass.RATE_LIMITED,  # Google, whose words speak of quota each time
     "deploymentnotfound": FailureClass.MISCONFIGURED,
     "model_not_found": FailureClass.MISCONFIGURED,
     "invalid_model": FailureClass.MISCONFIGURED,
@@ -51,7 +53,7 @@ _BY_CODE: Final[Mapping[str, FailureClass]] = {
     "overloaded_error": FailureClass.PROVIDER_ERROR,
     "timeout": FailureClass.TIMED_OUT,
 }
-"""By `code`, else by `type`, in lower case; these hold whatever the status is."""
+"""By `code`, `type`, Google's `reason`, or `status`, in lower case; these hold whatever the status is."""
 
 _BY_WORDS: Final = (
     (
@@ -73,7 +75,9 @@ _BY_WORDS: Final = (
     ),
     (
         FailureClass.KEY_REFUSED,
-        re.compile(r"(?:incorrect|invalid) api key|api key not valid", re.IGNORECASE),
+        re.compile(
+            r"(?:incorrect|invalid) api (?:key|token)|api key (?:not valid|expired)", re.IGNORECASE
+        ),
     ),
     (
         FailureClass.MISCONFIGURED,
@@ -126,6 +130,24 @@ class _ErrorObject(msgspec.Struct):
     type: Any = None
     code: Any = None
     status: Any = None
+    details: Any = None
+
+    @property
+    def reason(self) -> str | None:
+        """What Google's `ErrorInfo` among the details calls it: `API_KEY_INVALID`, ..."""
+        found = (part.get("reason") for part in self._details())
+        return next((reason for reason in found if isinstance(reason, str)), None)
+
+    @property
+    def retry_delay_seconds(self) -> float | None:
+        """What Google's `RetryInfo` among the details asks for: `20.5s`."""
+        found = (part.get("retryDelay") for part in self._details())
+        text = next((delay for delay in found if isinstance(delay, str)), "")
+        return parse_seconds(text.removesuffix("s"))
+
+    def _details(self) -> list[dict[str, Any]]:
+        details = self.details if isinstance(self.details, list) else []
+        return [part for part in details if isinstance(part, dict)]
 
 
 class _Envelope(msgspec.Struct):
@@ -166,7 +188,9 @@ class FailureReader:
         self, status: int, error: _ErrorObject, retry_after_seconds: float | None
     ) -> ProviderFailure:
         message = _as_text(error.message)
-        code = _as_text(error.code) or _as_text(error.type)
+        code = error.reason or _as_text(error.code) or _as_text(error.type)
+        if retry_after_seconds is None:
+            retry_after_seconds = error.retry_delay_seconds
         return ProviderFailure(
             failure=_classify(status, error, message or ""),
             status=status,
@@ -183,7 +207,7 @@ class FailureReader:
 
 
 def _classify(status: int, error: _ErrorObject, message: str) -> FailureClass:
-    for word in (error.code, error.type):
+    for word in (error.code, error.type, error.reason, error.status):
         if isinstance(word, str) and (found := _BY_CODE.get(word.lower())):
             return found
     if status == _STATUS_OK:

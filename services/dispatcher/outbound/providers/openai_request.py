@@ -28,6 +28,7 @@ _SAMPLING: Final = frozenset(
 )
 _PRICED_APART: Final = frozenset({"service_tier", "web_search_options"})
 """Cost more than the list price, so they are for people's own keys, never for shared capacity."""
+_HIGHEST_EFFORTS: Final = frozenset({"max", "xhigh"})
 _DEVELOPER: Final = b'"developer"'
 _CACHE_CONTROL: Final = b'"cache_control"'
 _SYSTEM: Final = msgspec.Raw(b'"system"')
@@ -58,7 +59,7 @@ def request_body(
         body[quirks.renamed.get(name, name)] = raw
     body["messages"] = _messages(request.fields["messages"], quirks)
     if "reasoning_effort" in arguments and "reasoning_effort" not in body:
-        effort = _effort(request.fields)
+        effort = _effort(request.fields, quirks)
         if effort is not None and "reasoning" not in body:
             body["reasoning_effort"] = effort
     if request.max_tokens is not None:
@@ -118,8 +119,8 @@ def _parts(content: msgspec.Raw) -> Any:
     return parts
 
 
-def _effort(fields: Mapping[str, msgspec.Raw]) -> str | None:
-    """The effort of OpenRouter's `reasoning` object, in OpenAI's words."""
+def _effort(fields: Mapping[str, msgspec.Raw], quirks: Quirks) -> str | None:
+    """The effort of OpenRouter's `reasoning` object, in OpenAI's words, no higher than there is."""
     raw = fields.get("reasoning")
     if raw is None:
         return None
@@ -127,7 +128,7 @@ def _effort(fields: Mapping[str, msgspec.Raw]) -> str | None:
         effort = _reasoning_decoder.decode(raw).effort
     except msgspec.MsgspecError:
         return None
-    return "xhigh" if effort == "max" else effort
+    return quirks.highest_effort if effort in _HIGHEST_EFFORTS else effort
 
 
 def _last_part(model: str) -> str:

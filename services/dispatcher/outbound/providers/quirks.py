@@ -48,11 +48,11 @@ OPENAI_MESSAGE_FIELDS: Final = frozenset(
 )
 """Fields of a message; others (`reasoning_details`, `images`, ...) come from answers sent back."""
 
-REASONING_MODELS: Final = re.compile(r"(?:gpt-5|o\d)(?:$|[-.])")
+REASONING_MODELS: Final = re.compile(r"(?:gpt-[5-9]|o\d)(?:$|[-.])")
 """OpenAI's models that refuse `max_tokens` and want `max_completion_tokens`."""
-FIXED_SAMPLING_MODELS: Final = re.compile(r"(?:o\d|gpt-5(?!\.|-chat))(?:$|[-.])")
+FIXED_SAMPLING_MODELS: Final = re.compile(r"(?:o\d|gpt-5(?!\.|-chat)|gpt-[6-9])(?:$|[-.])")
 """OpenAI's models that refuse any temperature, penalty or log probability but the default."""
-OPENAI_EFFORT_MODELS: Final = re.compile(r"(?:gpt-5(?!-chat)|o\d)(?:$|[-.])")
+OPENAI_EFFORT_MODELS: Final = re.compile(r"(?:gpt-5(?!-chat)|gpt-[6-9]|o\d)(?:$|[-.])")
 ANY_MODEL: Final = re.compile("")
 NO_MODEL: Final = re.compile("(?!)")
 
@@ -64,7 +64,7 @@ class Quirks:
     `arguments` are those that it knows, others are left out; `renamed` says what it calls some of
     them. `usage_on_request` is whether `stream_options.include_usage` has to be sent to learn of
     usage. `completion_limit_models` want `max_completion_tokens`, all others `max_tokens`.
-    `effort_models` take `reasoning_effort`. `fixed_sampling_models` refuse sampling arguments.
+    `effort_models` take `reasoning_effort`, up to `highest_effort`. `fixed_sampling_models` refuse sampling arguments.
     `reasoning_counted_apart` is whether completion tokens leave reasoning tokens out.
     """
 
@@ -75,6 +75,7 @@ class Quirks:
     usage_on_request: bool = True
     completion_limit_models: re.Pattern[str] = NO_MODEL
     effort_models: re.Pattern[str] = NO_MODEL
+    highest_effort: str = "xhigh"
     fixed_sampling_models: re.Pattern[str] = NO_MODEL
     reasoning_counted_apart: bool = False
 
@@ -118,17 +119,61 @@ GROQ: Final = Quirks(
     # Answers 400 to log probabilities, to more than one choice, and to what it does not know.
     arguments=_COMMON - _LOG_PROBABILITIES - {"n"},
     effort_models=re.compile(r"(?:gpt-oss|qwen3)(?:$|[-.])"),
+    highest_effort="high",
 )
 OPEN_MODELS: Final = Quirks(
     # Hosts of open models: OpenAI's arguments and the samplers of the inference engines.
     arguments=_COMMON | _MORE_SAMPLING,
     effort_models=re.compile(r"gpt-oss(?:$|[-.])"),
+    highest_effort="high",
 )
 XAI: Final = Quirks(
     arguments=_COMMON,
     knows_developer_role=True,
-    effort_models=re.compile(r"grok-3-mini(?:$|[-.])"),
+    effort_models=re.compile(r"grok-(?:3-mini|4\.[3-9])(?:$|[-.])"),
+    highest_effort="high",
     reasoning_counted_apart=True,
+)
+GOOGLE_AI_STUDIO: Final = Quirks(
+    # Answers 400 INVALID_ARGUMENT to names that it does not know (`seed`, `logit_bias`) and, at the
+    # models of today, to penalties.
+    arguments=frozenset(
+        {
+            "messages",
+            "n",
+            "reasoning_effort",
+            "response_format",
+            "stop",
+            "temperature",
+            "tool_choice",
+            "tools",
+            "top_p",
+        }
+    ),
+    effort_models=re.compile(r"gemini-(?:2\.5|[3-9])(?:$|[-.])"),
+    highest_effort="high",
+)
+COHERE: Final = Quirks(
+    # Its page on compatibility names `logit_bias`, `n`, `parallel_tool_calls`, `prediction`,
+    # `service_tier` and `top_logprobs` as what it does not take; other names get a 422.
+    arguments=frozenset(
+        {
+            "frequency_penalty",
+            "logprobs",
+            "messages",
+            "presence_penalty",
+            "reasoning_effort",
+            "response_format",
+            "seed",
+            "stop",
+            "temperature",
+            "tool_choice",
+            "tools",
+            "top_p",
+        }
+    ),
+    effort_models=re.compile(r"command-a-(?:reasoning|plus)(?:$|[-.])"),
+    highest_effort="high",
 )
 OPENROUTER: Final = Quirks(
     arguments=OPENAI_ARGUMENTS | _MORE_SAMPLING | {"reasoning", "top_a"},

@@ -65,6 +65,18 @@ ROWS: Final = (
         quirks=quirks.XAI,
     ),
     ProviderRow(
+        slug="google-ai-studio",
+        name="Google AI Studio",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        quirks=quirks.GOOGLE_AI_STUDIO,
+    ),
+    ProviderRow(
+        slug="cohere",
+        name="Cohere",
+        base_url="https://api.cohere.ai/compatibility/v1",
+        quirks=quirks.COHERE,
+    ),
+    ProviderRow(
         slug="openrouter",
         name="OpenRouter",
         base_url="https://openrouter.ai/api/v1",

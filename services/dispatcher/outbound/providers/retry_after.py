@@ -30,6 +30,12 @@ def read_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return None if seconds is None else _bounded(seconds)
 
 
+def parse_seconds(text: str) -> float | None:
+    """Seconds as a number says them; None when it is none."""
+    seconds = _number(text)
+    return None if seconds is None else _bounded(seconds)
+
+
 def _number(text: str | None) -> float | None:
     if text is None or len(text) > _CHARACTERS_MAX:
         return None

@@ -35,6 +35,7 @@ def ingress_app(
     paths: Mapping[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
         "/models": {"GET": models.page},
+        "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
         "/byok": {"GET": byok.page, "POST": byok.create},

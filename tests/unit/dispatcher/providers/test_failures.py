@@ -33,6 +33,23 @@ def _error(message: str = "", kind: str | None = None, code: Any = None) -> dict
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+def _google(
+    code: int,
+    message: str,
+    *,
+    status: str = "INVALID_ARGUMENT",
+    reason: str | None = None,
+    retry_delay: object = None,
+) -> dict[str, Any]:
+    details: list[Any] = [
+        7,
+        {"@type": "type.googleapis.com/google.rpc.Help", "links": []},
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": retry_delay},
+    ]
+    return {"error": {"code": code, "message": message, "status": status, "details": details}}
+
+
 @pytest.mark.parametrize(
     ("status", "failure"),
     [
@@ -159,6 +176,24 @@ def test_a_status_without_words_is_taken_for_itself(
             ],
             "key_refused",
         ),
+        (400, [_google(400, "API key expired. Please renew the API key.")], "key_refused"),
+        (400, [_google(400, "Nein.", reason="API_KEY_INVALID")], "key_refused"),
+        (400, [_google(400, "Invalid JSON payload received. Unknown name")], "invalid_request"),
+        (
+            429,
+            [_google(429, "You exceeded your current quota.", status="RESOURCE_EXHAUSTED")],
+            "rate_limited",
+        ),
+        (404, [_google(404, "models/x is not found", status="NOT_FOUND")], "misconfigured"),
+        (503, [_google(503, "The model is overloaded.", status="UNAVAILABLE")], "provider_error"),
+        # Cohere
+        (401, {"id": "1", "message": "invalid api token"}, "key_refused"),
+        (400, {"id": "1", "message": "invalid api token"}, "key_refused"),
+        (
+            422,
+            {"id": "1", "message": "unknown field: parameter 'n' is not a valid field."},
+            "invalid_request",
+        ),
         (422, {"detail": [{"loc": ["body"], "msg": "bad"}]}, "invalid_request"),
         (500, _error("oops", "server_error"), "provider_error"),
         (503, _error("maximum context length", None), "provider_error"),
@@ -168,6 +203,33 @@ def test_an_errors_own_words_say_more_than_its_status(status: int, body: Any, fa
     read = _read(status, body)
     assert read.failure == failure
     assert read.status == status
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        ("20.5s", 20.5),
+        ("36s", 36),
+        ("0s", 0),
+        ("soon", None),
+        ("-1s", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_google_says_among_its_details_when_to_come_back(
+    delay: object, seconds: float | None
+) -> None:
+    body = [_google(429, "Resource exhausted.", status="RESOURCE_EXHAUSTED", retry_delay=delay)]
+    assert _read(429, body).retry_after_seconds == seconds
+    raw = msgspec.json.encode(body)
+    later = FailureReader(_KEY).from_answer(429, {"retry-after": "5"}, raw, NOW)
+    assert later.retry_after_seconds == 5
+
+
+def test_google_calls_a_wrong_key_by_its_reason() -> None:
+    read = _read(400, [_google(400, "API key not valid.", reason="API_KEY_INVALID")])
+    assert (read.failure, read.code) == (FailureClass.KEY_REFUSED, "API_KEY_INVALID")
 
 
 def test_the_providers_own_message_and_code_are_kept() -> None:

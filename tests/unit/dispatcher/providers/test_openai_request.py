@@ -106,6 +106,8 @@ def test_null_is_the_same_as_absent() -> None:
         ("openai/gpt-5", "max_completion_tokens"),
         ("openai/gpt-5-mini", "max_completion_tokens"),
         ("openai/gpt-5.2", "max_completion_tokens"),
+        ("openai/gpt-6-sol", "max_completion_tokens"),
+        ("openai/gpt-6.1-sol", "max_completion_tokens"),
         ("openai/o3-mini", "max_completion_tokens"),
         ("openai/o1", "max_completion_tokens"),
     ],
@@ -159,6 +161,83 @@ def test_mistral_gets_what_its_api_lists_and_nothing_else() -> None:
     assert body["random_seed"] == 7
 
 
+EVERYTHING: dict[str, Any] = {
+    "frequency_penalty": 0.1,
+    "logit_bias": {"1": 1},
+    "logprobs": True,
+    "max_completion_tokens": 9,
+    "n": 2,
+    "parallel_tool_calls": False,
+    "prediction": {"type": "content", "content": "a"},
+    "presence_penalty": 0.1,
+    "response_format": {"type": "json_object"},
+    "seed": 7,
+    "service_tier": "flex",
+    "stop": ["a"],
+    "temperature": 0.5,
+    "tool_choice": "auto",
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "top_logprobs": 3,
+    "top_p": 0.5,
+    "user": "someone",
+}
+
+
+def test_google_gets_no_name_that_it_does_not_know_and_no_penalty() -> None:
+    to = attempt("google-ai-studio", model="google/gemini-3.8-flash")
+    body = _body(request(**EVERYTHING), to, quirks.GOOGLE_AI_STUDIO, streamed=True)
+    assert body.keys() - {"model", "messages", "stream", "stream_options"} == {
+        "max_tokens",
+        "n",
+        "response_format",
+        "stop",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_p",
+    }
+    assert body["model"] == "gemini-3.8-flash"
+
+
+def test_cohere_gets_nothing_that_its_page_calls_unsupported() -> None:
+    to = attempt("cohere", model="cohere/command-a", provider_model="command-a-03-2025")
+    body = _body(request(**EVERYTHING), to, quirks.COHERE, streamed=True)
+    assert body.keys() - {"model", "messages", "stream", "stream_options"} == {
+        "frequency_penalty",
+        "logprobs",
+        "max_tokens",
+        "presence_penalty",
+        "response_format",
+        "seed",
+        "stop",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_p",
+    }
+
+
+@pytest.mark.parametrize(
+    ("how", "model", "effort", "sent"),
+    [
+        (quirks.GOOGLE_AI_STUDIO, "google/gemini-3.8-flash", "xhigh", "high"),
+        (quirks.GOOGLE_AI_STUDIO, "google/gemini-2.5-flash-lite", "low", "low"),
+        (quirks.GOOGLE_AI_STUDIO, "google/gemma-4-31b-it", "low", None),
+        (quirks.COHERE, "cohere/command-a-reasoning-08-2025", "max", "high"),
+        (quirks.COHERE, "cohere/command-a", "high", None),
+        (quirks.GROQ, "openai/gpt-oss-120b", "xhigh", "high"),
+        (quirks.XAI, "x-ai/grok-4.6", "max", "high"),
+        (quirks.XAI, "x-ai/grok-4", "high", None),
+        (quirks.OPENAI, "openai/gpt-6-sol", "xhigh", "xhigh"),
+    ],
+)
+def test_effort_is_no_higher_than_the_provider_knows(
+    how: Quirks, model: str, effort: str, sent: str | None
+) -> None:
+    body = _body(request(reasoning={"effort": effort}), attempt(model=model), how)
+    assert body.get("reasoning_effort") == sent
+
+
 @pytest.mark.parametrize(
     ("model", "fields", "effort"),
     [
@@ -181,8 +260,8 @@ def test_effort_reaches_models_that_think_and_no_others(
 
 def test_thinking_models_are_spared_the_sampling_that_they_refuse() -> None:
     wanted = request(temperature=0.5, top_p=0.9, logprobs=True, seed=1)
-    body = _body(wanted, attempt(model="openai/o3-mini"))
-    assert body.keys() == {"model", "messages", "seed"}
+    for model in ("openai/o3-mini", "openai/gpt-6-sol"):
+        assert _body(wanted, attempt(model=model)).keys() == {"model", "messages", "seed"}
 
 
 def test_shared_capacity_buys_nothing_above_the_list_price() -> None:

@@ -1,0 +1,52 @@
+"""Every endpoint of the shipped catalog is at a provider that the dispatcher can call."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deploy.catalog.load import load_folder
+from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
+from services.dispatcher.outbound.providers.registry import AZURE, ROWS
+
+CATALOG: Final = Path(__file__).parents[3] / "deploy" / "catalog"
+OTHERS: Final = {"amazon-bedrock", "anthropic", "google-vertex"}
+"""Providers with an adapter of their own, or that are to get one."""
+LISTED: Final = load_folder(CATALOG, version=1)
+
+
+def test_every_endpoints_provider_has_an_adapter() -> None:
+    known = {AZURE, *OTHERS, *(row.slug for row in ROWS)}
+    unknown = {
+        (model.slug, endpoint.provider)
+        for model in LISTED
+        for endpoint in model.endpoints
+        if endpoint.provider not in known
+    }
+
+    assert not unknown
+
+
+def test_every_provider_that_sells_models_of_its_own_lists_one() -> None:
+    listed = {endpoint.provider for model in LISTED for endpoint in model.endpoints}
+
+    assert {AZURE, *OTHERS, *(row.slug for row in ROWS)} - listed == {"openrouter"}
+
+
+def test_there_are_dozens_of_models_and_several_providers_for_many() -> None:
+    chatting = [model for model in LISTED if not model.capabilities.embeds]
+
+    assert len(chatting) >= 40
+    assert len([model for model in chatting if len(model.endpoints) > 1]) >= 20
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.slug)
+def test_a_row_and_the_catalog_call_a_provider_the_same(row: ProviderRow) -> None:
+    names = {
+        endpoint.provider_name
+        for model in LISTED
+        for endpoint in model.endpoints
+        if endpoint.provider == row.slug
+    }
+
+    assert names <= {row.name}
