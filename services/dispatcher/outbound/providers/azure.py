@@ -17,6 +17,7 @@ from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
+from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import AZURE_OTHERS, OPENAI, Quirks
 from services.dispatcher.ports import ProviderSecret
@@ -72,7 +73,7 @@ def _call(
             attempt, request, quirks, streamed=streamed, usage_asked=takes_stream_options(url)
         ),
         secret=key,
-        quirks=quirks,
+        dialect=OpenAIDialect(quirks),
     )
 
 

@@ -8,6 +8,7 @@ from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
+from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import Quirks
 from services.dispatcher.ports import ProviderSecret
@@ -38,6 +39,7 @@ class OpenAICompatible:
         """`row` says what is particular about it."""
         self._row = row
         self._url = row.base_url.rstrip("/") + PATH
+        self._dialect = OpenAIDialect(row.quirks)
         self._client = client
 
     async def complete(
@@ -66,7 +68,7 @@ class OpenAICompatible:
             headers={row.key_header: row.key_prefix + key, "Content-Type": "application/json"},
             body=request_body(attempt, request, row.quirks, streamed=streamed, usage_asked=True),
             secret=key,
-            quirks=row.quirks,
+            dialect=self._dialect,
         )
 
 

@@ -3,7 +3,8 @@
 To add one that speaks OpenAI's chat completions, add a row to `ROWS`: its slug, its display name, the
 base URL (its path is `<base URL>/chat/completions`), and its quirks; where it differs from its like,
 add a constant to `quirks.py`. Nothing else has to change: the test of the registry calls each row.
-A provider that speaks something else gets a module of its own beside `azure.py`.
+A provider that speaks something else gets a module of its own beside `azure.py`, or a folder as
+`anthropic/`, which reads requests through `domain/read_conversation.py`.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +15,7 @@ from typing import Final
 
 from services.dispatcher.outbound.egress import open_egress
 from services.dispatcher.outbound.providers import quirks
+from services.dispatcher.outbound.providers.anthropic import adapter as anthropic
 from services.dispatcher.outbound.providers.azure import Azure
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
@@ -84,18 +86,25 @@ async def open_providers(
     (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
     URL of no provider here, or one that egress would refuse.
     """
-    unknown = endpoints.keys() - {row.slug for row in ROWS}
+    own = {row.slug: row.base_url for row in ROWS} | {anthropic.SLUG: anthropic.BASE_URL}
+    unknown = endpoints.keys() - own.keys()
     if unknown:
         raise ValueError(
             f"PROVIDER_ENDPOINTS names no provider of ours: {', '.join(sorted(unknown))}"
         )
     async with open_egress(allow=egress_allow) as egress:
-        client = CompletionsClient(egress, clock)
-        providers: dict[str, Provider] = {AZURE: Azure(client)}
-        for row in ROWS:
-            base_url = endpoints.get(row.slug, row.base_url)
+        base_urls = {slug: endpoints.get(slug, url) for slug, url in own.items()}
+        for slug, base_url in base_urls.items():
             refusal = egress.refusal(base_url)
             if refusal is not None:
-                raise ValueError(f"the base URL of {row.slug} cannot be called: {refusal}")
-            providers[row.slug] = OpenAICompatible(replace(row, base_url=base_url), client)
+                raise ValueError(f"the base URL of {slug} cannot be called: {refusal}")
+        client = CompletionsClient(egress, clock)
+        providers: dict[str, Provider] = {
+            AZURE: Azure(client),
+            anthropic.SLUG: anthropic.Anthropic(base_urls[anthropic.SLUG], client),
+        }
+        for row in ROWS:
+            providers[row.slug] = OpenAICompatible(
+                replace(row, base_url=base_urls[row.slug]), client
+            )
         yield MappingProxyType(providers)

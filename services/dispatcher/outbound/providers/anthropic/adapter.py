@@ -1,0 +1,76 @@
+"""Anthropic's own API: `POST /v1/messages` with a key in `x-api-key`.
+
+Reference: platform.claude.com/docs/en/api/overview. The wire is in the modules beside this one, which
+Claude on other platforms shares.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import msgspec
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
+from services.dispatcher.outbound.providers.anthropic.messages_request import write_messages
+from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
+from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
+from services.dispatcher.ports import ProviderSecret
+from shared.events.credential_secrets import StringSecret
+
+SLUG: Final = "anthropic"
+BASE_URL: Final = "https://api.anthropic.com"
+VERSION: Final = "2023-06-01"
+"""The API version whose wire is spoken here."""
+PATH: Final = "/v1/messages"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Anthropic:
+    """Calls Claude at Anthropic."""
+
+    def __init__(self, base_url: str, client: CompletionsClient) -> None:
+        """`base_url` ends before `/v1`."""
+        self._url = base_url.rstrip("/") + PATH
+        self._client = client
+
+    async def complete(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+    ) -> WholeReply | ProviderFailure:
+        """Call without streaming."""
+        return await self._client.complete(self._call(attempt, secret, request, streamed=False))
+
+    def stream(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+    ) -> AsyncGenerator[StreamPiece, None]:
+        """Call and yield pieces as they come."""
+        return self._client.stream(self._call(attempt, secret, request, streamed=True))
+
+    def _call(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
+    ) -> Call | ProviderFailure:
+        if not isinstance(secret, StringSecret):
+            return WRONG_SECRET
+        key = secret.value.strip()
+        if not fits_a_header(key):
+            return WRONG_SECRET
+        written = write_messages(attempt, request, streamed=streamed)
+        if isinstance(written, ProviderFailure):
+            return written
+        return Call(
+            url=self._url,
+            headers=_headers(key, written.betas),
+            body=_encode({"model": attempt.endpoint.provider_model, **written.body}),
+            secret=key,
+            dialect=MessagesDialect(excludes_reasoning=written.excludes_reasoning),
+        )
+
+
+def _headers(key: str, betas: tuple[str, ...] = ()) -> dict[str, str]:
+    headers = {"x-api-key": key, "anthropic-version": VERSION, "Content-Type": "application/json"}
+    if betas:
+        headers["anthropic-beta"] = ",".join(betas)
+    return headers
