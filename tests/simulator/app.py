@@ -9,8 +9,10 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from tests.simulator import azure_wire, chat_request, openai_wire
+from tests.simulator import anthropic_request, anthropic_wire, azure_wire, chat_request, openai_wire
 from tests.simulator.answer import Wire
+from tests.simulator.anthropic_models import MODELS
+from tests.simulator.anthropic_wire import AnthropicWire
 from tests.simulator.azure_wire import AzureWire
 from tests.simulator.call_log import CallLog
 from tests.simulator.chat_request import ChatRequest
@@ -33,13 +35,15 @@ class Providers:
     calls: CallLog
     openai: OpenAIWire
     azure: AzureWire
+    anthropic: AnthropicWire
 
     def routes(self) -> list[web.RouteDef]:
         """Where they answer."""
         deployment = "/deployments/{deployment}/chat/completions"
         return [
             web.post("/v1/chat/completions", self._openai_chat),
-            web.get("/v1/models", self._openai_models),
+            web.post("/v1/messages", self._anthropic_messages),
+            web.get("/v1/models", self._models),
             web.post("/openai" + deployment, self._azure_chat),
             web.post(deployment, self._azure_chat),
             web.get("/healthz", self._healthz),
@@ -93,6 +97,29 @@ class Providers:
                 return playback.refuse(self.azure.refused_request(refusal))
             return await playback.play(self.scripts.take(credential), request, deployment)
 
+    async def _anthropic_messages(self, http: web.Request) -> web.StreamResponse:
+        credential = _printable(anthropic_wire.key_of(http.headers))
+        version = http.headers.get("anthropic-version")
+        body = await http.read()
+        request: ChatRequest | RequestRefused
+        try:
+            request = anthropic_request.decode(body)
+            anthropic_request.refuse_for_version(request, version or "")
+        except RequestRefused as refusal:
+            request = refusal
+        model = request.model if isinstance(request, ChatRequest) else None
+        playback = self._begin(http, self.anthropic, credential, request, body, model)
+        with _Leaving(playback):
+            if credential is None or not self.scripts.accepts(credential):
+                return playback.refuse(self.anthropic.refused_key(credential))
+            if version not in anthropic_wire.VERSIONS:
+                return playback.refuse(anthropic_wire.wrong_version(version))
+            if isinstance(request, RequestRefused):
+                return playback.refuse(self.anthropic.refused_request(request))
+            if model not in MODELS:
+                return playback.refuse(anthropic_wire.unknown_model(model or ""))
+            return await playback.play(self.scripts.take(credential), request, model)
+
     def _begin(
         self,
         http: web.Request,
@@ -113,15 +140,25 @@ class Providers:
         )
         return Playback(http=http, wire=wire, call=call, calls=self.calls)
 
-    async def _openai_models(self, http: web.Request) -> web.Response:
-        """Ask for no step: a check of a key must not use up what a test has scripted."""
-        credential = _printable(openai_wire.bearer(http.headers))
+    async def _models(self, http: web.Request) -> web.Response:
+        """Ask for no step: a check of a key must not use up what a test has scripted.
+
+        The path is OpenAI's and Anthropic's; the headers say whose client asks.
+        """
+        version = http.headers.get("anthropic-version")
+        is_anthropic = "x-api-key" in http.headers or version is not None
+        wire: Wire = self.anthropic if is_anthropic else self.openai
+        key_of = anthropic_wire.key_of if is_anthropic else openai_wire.bearer
+        credential = _printable(key_of(http.headers))
         if credential is None or not self.scripts.accepts(credential):
-            return _error_response(self.openai.refused_key(credential))
+            return _error_response(wire.refused_key(credential))
+        if is_anthropic and version not in anthropic_wire.VERSIONS:
+            return _error_response(anthropic_wire.wrong_version(version))
         step = self.scripts.peek(credential)
         if isinstance(step, Status):
-            return _error_response(self.openai.scripted(step, model="", credential=credential))
-        return web.json_response(openai_wire.model_list())
+            return _error_response(wire.scripted(step, model="", credential=credential))
+        listed = anthropic_wire.model_list() if is_anthropic else openai_wire.model_list()
+        return web.json_response(listed)
 
     async def _healthz(self, _http: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -179,7 +216,13 @@ def make_application(scripts: ScriptBook, calls: CallLog) -> web.Application:
     """Put the handlers together; control routes come first, the catch-all last."""
     application = web.Application(client_max_size=BODY_BYTES_MAX)
     application.add_routes(Control(scripts=scripts, calls=calls).routes())
-    providers = Providers(scripts=scripts, calls=calls, openai=OpenAIWire(), azure=AzureWire())
+    providers = Providers(
+        scripts=scripts,
+        calls=calls,
+        openai=OpenAIWire(),
+        azure=AzureWire(),
+        anthropic=AnthropicWire(),
+    )
     application.add_routes(providers.routes())
     return application
 
@@ -195,7 +238,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Where it listens; append `/v1` for OpenAI's wire."""
+        """Where it listens; append `/v1` for OpenAI's wire, nothing for Anthropic's."""
         return f"http://{self.host}:{self.port}"
 
 

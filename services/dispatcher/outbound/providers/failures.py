@@ -70,6 +70,10 @@ _BY_WORDS: Final = (
         ),
     ),
     (
+        FailureClass.CONTENT_REFUSED,
+        re.compile(r"content filtering policy", re.IGNORECASE),
+    ),
+    (
         FailureClass.QUOTA_EXHAUSTED,
         re.compile(
             r"insufficient (?:balance|credit|fund)|credit balance|exceeded your current quota|"

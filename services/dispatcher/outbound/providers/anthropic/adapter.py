@@ -14,7 +14,11 @@ from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
-from services.dispatcher.outbound.providers.anthropic.messages_request import write_messages
+from services.dispatcher.outbound.providers.anthropic.messages_request import (
+    MessagesRequest,
+    write_messages,
+)
+from services.dispatcher.outbound.providers.anthropic.steering import SAMPLING
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
 from services.dispatcher.ports import ProviderSecret
@@ -22,8 +26,10 @@ from shared.events.credential_secrets import StringSecret
 
 SLUG: Final = "anthropic"
 BASE_URL: Final = "https://api.anthropic.com"
-VERSION: Final = "2023-06-01"
-"""The API version whose wire is spoken here."""
+VERSION: Final = "2026-10-21"
+"""The API version whose wire is spoken here; it knows no sampling."""
+SAMPLING_VERSION: Final = "2023-06-01"
+"""The version before it, the same wire with temperature, top_p and top_k for models up to 4.6."""
 PATH: Final = "/v1/messages"
 
 _encode = msgspec.json.Encoder().encode
@@ -62,15 +68,16 @@ class Anthropic:
             return written
         return Call(
             url=self._url,
-            headers=_headers(key, written.betas),
+            headers=_headers(key, written),
             body=_encode({"model": attempt.endpoint.provider_model, **written.body}),
             secret=key,
             dialect=MessagesDialect(excludes_reasoning=written.excludes_reasoning),
         )
 
 
-def _headers(key: str, betas: tuple[str, ...] = ()) -> dict[str, str]:
-    headers = {"x-api-key": key, "anthropic-version": VERSION, "Content-Type": "application/json"}
-    if betas:
-        headers["anthropic-beta"] = ",".join(betas)
+def _headers(key: str, written: MessagesRequest) -> dict[str, str]:
+    version = VERSION if SAMPLING.isdisjoint(written.body) else SAMPLING_VERSION
+    headers = {"x-api-key": key, "anthropic-version": version, "Content-Type": "application/json"}
+    if written.betas:
+        headers["anthropic-beta"] = ",".join(written.betas)
     return headers

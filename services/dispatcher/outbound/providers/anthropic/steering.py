@@ -13,6 +13,7 @@ from services.dispatcher.outbound.providers.anthropic.content_blocks import Bloc
 from services.dispatcher.outbound.providers.anthropic.models import Claude
 
 _TEMPERATURE_MAX: Final = 1.0
+SAMPLING: Final = frozenset({"temperature", "top_k", "top_p"})
 _REASONING: Final = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
 _VERBOSITY: Final[dict[str, Effort]] = {
     "low": "low",
