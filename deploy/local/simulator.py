@@ -4,17 +4,21 @@ import json
 
 SIMULATOR = "simulator"
 _VERSIONED = ("openai", "mistral")
+_UNVERSIONED = ("anthropic",)
 
 
 def simulator_endpoints(host: str, port: int) -> dict[str, str]:
     """Provider slug → the base URL that its adapter appends its usual path to."""
     simulator = f"http://{host}:{port}"
-    return {**dict.fromkeys(_VERSIONED, f"{simulator}/v1"), "azure": simulator}
+    return {
+        **dict.fromkeys(_VERSIONED, f"{simulator}/v1"),
+        **dict.fromkeys((*_UNVERSIONED, "azure"), simulator),
+    }
 
 
 def simulator_credentials(host: str, port: int, models: list[str]) -> dict[str, str]:
     """Provider slug → a platform credential that the simulator accepts, as a user would paste it."""
-    keys = {provider: f"sk-platform-{provider}" for provider in _VERSIONED}
+    keys = {provider: f"sk-platform-{provider}" for provider in (*_VERSIONED, *_UNVERSIONED)}
     azure = [
         {
             "model_slug": model,

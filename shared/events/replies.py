@@ -29,12 +29,50 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     function: FunctionCall | None = None
 
 
+class _ReasoningDetail(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"
+):
+    """A piece of reasoning that a later request sends back unchanged.
+
+    `format` says whose it is (`anthropic-claude-v1`, ...): only they can read signature and data.
+    While streaming, pieces of the same `index` are one detail.
+    """
+
+    id: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
+class ReasoningText(_ReasoningDetail, frozen=True, kw_only=True, tag="reasoning.text"):
+    """Reasoning in the open; `signature` proves to the provider that it is its own."""
+
+    text: str | None = None
+    signature: str | None = None
+
+
+class ReasoningSummary(_ReasoningDetail, frozen=True, kw_only=True, tag="reasoning.summary"):
+    """What the reasoning came to, where the provider keeps the reasoning itself."""
+
+    summary: str | None = None
+
+
+class ReasoningEncrypted(_ReasoningDetail, frozen=True, kw_only=True, tag="reasoning.encrypted"):
+    """Reasoning that only the provider can read."""
+
+    data: str | None = None
+
+
+ReasoningDetail = ReasoningText | ReasoningSummary | ReasoningEncrypted
+"""OpenRouter's three shapes."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An assistant's message, or a delta of one. Absent and null are the same: left out."""
 
     role: str | None = None
     content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
     annotations: list[msgspec.Raw] | None = None

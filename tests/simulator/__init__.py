@@ -1,1 +1,1 @@
-"""A stand-in for providers: OpenAI's and Azure's chat completions, scripted per credential."""
+"""A stand-in for providers: OpenAI, Azure and Anthropic, scripted per credential."""

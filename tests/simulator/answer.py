@@ -40,7 +40,9 @@ class Answer:
     model: str
     words: list[str]
     finish_reason: str
-    tool_call: ToolCall | None
+    stop: str | None = None
+    tool_calls: tuple[ToolCall, ...]
+    thought: str | None = None
     usage: Usage
     usage_told: bool
     usage_chunk: bool
@@ -88,6 +90,14 @@ class Wire(Protocol):
         """What this provider answers with the step's status."""
         ...
 
+    def late_error(self, model: str) -> ErrorAnswer:
+        """The error that stands in a 200."""
+        ...
+
+    def error_event(self, error: ErrorAnswer) -> bytes:
+        """An error in a stream."""
+        ...
+
 
 def _sample(schema: Any) -> Any:
     match schema:
@@ -105,10 +115,11 @@ def _sample(schema: Any) -> Any:
             return usage.VOCABULARY[0]
 
 
-def _tool_call(call_id: str, function: dict[str, Any]) -> ToolCall:
+def _tool_call(call_id: str, at: int, function: dict[str, Any]) -> ToolCall:
     parameters = function.get("parameters") or {"type": "object"}
+    suffix = f"_{at}" if at else ""
     return ToolCall(
-        id="call_" + call_id.removeprefix("chatcmpl-"),
+        id="call_" + call_id.removeprefix("chatcmpl-").removeprefix("msg_") + suffix,
         name=str(function.get("name", "")),
         arguments=msgspec.json.encode(_sample(parameters)).decode(),
     )
@@ -121,6 +132,7 @@ def compose(
     created: int,
     model: str,
     cached_tokens: int,
+    cache_write_tokens: int,
     reasoning_tokens: int,
     usage_told: bool,
     empty: bool,
@@ -129,26 +141,39 @@ def compose(
     asked_for = usage.words_asked_for(usage.last_user_text(request.messages))
     count = usage.completion_tokens(request.messages, request.tokens_max)
     finish_reason = "length" if count < asked_for else "stop"
-    function = request.tool_wanted()
-    tool_call = None
-    tokens = count
+    words = usage.answer_words(count)
+    stopped = next((at for at, word in enumerate(words) if word in request.stops), None)
+    stop = None if stopped is None else words[stopped]
+    if stopped is not None:
+        words, finish_reason = words[:stopped], "stop"
+    if request.schema is not None:
+        words, finish_reason = [msgspec.json.encode(_sample(request.schema)).decode()], "stop"
+    functions = () if empty else request.tools_wanted()
+    tokens = len(words)
     if empty:
-        count, tokens, finish_reason = 0, 0, "stop"
-    elif function is not None:
-        tool_call = _tool_call(call_id, function)
-        count, tokens, finish_reason = 0, usage.TOOL_CALL_TOKENS, "tool_calls"
+        words, tokens, finish_reason = [], 0, "stop"
+    elif functions:
+        words, tokens, finish_reason = [], usage.TOOL_CALL_TOKENS * len(functions), "tool_calls"
+    thought = usage.THOUGHT if request.thinking_wanted() and not empty else None
+    if thought is not None:
+        reasoning_tokens += len(thought.split())
     prompt_tokens = usage.prompt_tokens(request.messages)
     return Answer(
         id=call_id,
         created=created,
         model=model,
-        words=usage.answer_words(count),
+        words=words,
         finish_reason=finish_reason,
-        tool_call=tool_call,
+        stop=stop,
+        tool_calls=tuple(_tool_call(call_id, at, each) for at, each in enumerate(functions)),
+        thought=thought,
         usage=Usage(
             prompt_tokens=prompt_tokens,
             completion_tokens=tokens + reasoning_tokens,
             cached_tokens=min(cached_tokens, prompt_tokens),
+            cache_write_tokens=min(
+                cache_write_tokens, prompt_tokens - min(cached_tokens, prompt_tokens)
+            ),
             reasoning_tokens=reasoning_tokens,
         ),
         usage_told=usage_told,

@@ -9,8 +9,17 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from tests.simulator import azure_wire, chat_request, openai_wire, playback
+from tests.simulator import (
+    anthropic_request,
+    anthropic_wire,
+    azure_wire,
+    chat_request,
+    openai_wire,
+    playback,
+)
 from tests.simulator.answer import Wire
+from tests.simulator.anthropic_models import MODELS
+from tests.simulator.anthropic_wire import AnthropicWire
 from tests.simulator.azure_wire import AzureWire
 from tests.simulator.call_log import CallLog
 from tests.simulator.chat_request import ChatRequest
@@ -40,13 +49,15 @@ class Providers:
     calls: CallLog
     openai: OpenAIWire
     azure: AzureWire
+    anthropic: AnthropicWire
 
     def routes(self) -> list[web.RouteDef]:
         """Where they answer."""
         deployment = "/deployments/{deployment}/chat/completions"
         return [
             web.post("/v1/chat/completions", self._openai_chat),
-            web.get("/v1/models", self._openai_models),
+            web.post("/v1/messages", self._anthropic_messages),
+            web.get("/v1/models", self._v1_models),
             web.get("/openai/models", self._azure_models),
             web.post("/openai" + deployment, self._azure_chat),
             web.post(deployment, self._azure_chat),
@@ -117,6 +128,29 @@ class Providers:
                 return playback.refuse(self.azure.refused_request(refusal))
             return await playback.play(self.scripts.take(credential), asked, chosen)
 
+    async def _anthropic_messages(self, http: web.Request) -> web.StreamResponse:
+        credential = _printable(anthropic_wire.key_of(http.headers))
+        version = http.headers.get("anthropic-version")
+        body = await http.read()
+        request: ChatRequest | RequestRefused
+        try:
+            request = anthropic_request.decode(body)
+            anthropic_request.refuse_for_version(request, version or "")
+        except RequestRefused as refusal:
+            request = refusal
+        model = request.model if isinstance(request, ChatRequest) else None
+        playback = self._begin(http, self.anthropic, credential, request, body, model)
+        with _Leaving(playback):
+            if credential is None or not self.scripts.accepts(credential):
+                return playback.refuse(self.anthropic.refused_key(credential))
+            if version not in anthropic_wire.VERSIONS:
+                return playback.refuse(anthropic_wire.wrong_version(version))
+            if isinstance(request, RequestRefused):
+                return playback.refuse(self.anthropic.refused_request(request))
+            if model not in MODELS:
+                return playback.refuse(anthropic_wire.unknown_model(model or ""))
+            return await playback.play(self.scripts.take(credential), request, model)
+
     def _begin(
         self,
         http: web.Request,
@@ -137,15 +171,27 @@ class Providers:
         )
         return Playback(http=http, wire=wire, call=call, calls=self.calls)
 
-    async def _openai_models(self, http: web.Request) -> web.Response:
-        return await self._models(http, self.openai, openai_wire.bearer(http.headers))
+    async def _v1_models(self, http: web.Request) -> web.Response:
+        """The path is OpenAI's and Anthropic's; the headers say whose client asks."""
+        version = http.headers.get("anthropic-version")
+        if "x-api-key" not in http.headers and version is None:
+            return await self._models(
+                http, self.openai, openai_wire.bearer(http.headers), openai_wire.model_list()
+            )
+        if version not in anthropic_wire.VERSIONS:
+            return _error_response(anthropic_wire.wrong_version(version))
+        key = anthropic_wire.key_of(http.headers)
+        return await self._models(http, self.anthropic, key, anthropic_wire.model_list())
 
     async def _azure_models(self, http: web.Request) -> web.Response:
         if not azure_wire.is_api_version(http.query.get("api-version")):
             return _error_response(azure_wire.resource_not_found())
-        return await self._models(http, self.azure, http.headers.get("api-key"))
+        key = http.headers.get("api-key")
+        return await self._models(http, self.azure, key, openai_wire.model_list())
 
-    async def _models(self, http: web.Request, wire: Wire, key: str | None) -> web.Response:
+    async def _models(
+        self, http: web.Request, wire: Wire, key: str | None, listed: object
+    ) -> web.Response:
         """Ask for no step: a check of a key must not use up what a test has scripted."""
         credential = _printable(key)
         if credential is None or not self.scripts.accepts(credential):
@@ -162,7 +208,7 @@ class Providers:
             case Garbage():
                 return playback.garbage()
             case _:
-                return web.json_response(openai_wire.model_list())
+                return web.json_response(listed)
 
     async def _healthz(self, _http: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -232,7 +278,13 @@ def make_application(scripts: ScriptBook, calls: CallLog) -> web.Application:
     """Put the handlers together; control routes come first, the catch-all last."""
     application = web.Application(client_max_size=BODY_BYTES_MAX)
     application.add_routes(Control(scripts=scripts, calls=calls).routes())
-    providers = Providers(scripts=scripts, calls=calls, openai=OpenAIWire(), azure=AzureWire())
+    providers = Providers(
+        scripts=scripts,
+        calls=calls,
+        openai=OpenAIWire(),
+        azure=AzureWire(),
+        anthropic=AnthropicWire(),
+    )
     application.add_routes(providers.routes())
     return application
 
@@ -248,7 +300,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Where it listens; append `/v1` for OpenAI's wire."""
+        """Where it listens; append `/v1` for OpenAI's wire, nothing for Anthropic's."""
         return f"http://{self.host}:{self.port}"
 
 

@@ -227,3 +227,11 @@ class AzureWire:
                 code, message = _STATUSES.get(status, _STATUSES[500])
                 text = message.format(retry_after=step.retry_after or "1")
                 return _error(status, wanted or code, text, **headers)
+
+    def late_error(self, model: str) -> ErrorAnswer:
+        """The server's own fault."""
+        return self.scripted(Status(status=500), model=model, credential="")
+
+    def error_event(self, error: ErrorAnswer) -> bytes:
+        """The error's body as an event like any other."""
+        return b"data: " + msgspec.json.encode(error.body) + b"\n\n"

@@ -20,12 +20,12 @@ from tests.simulator.usage import Usage
 
 CALLS_MAX = 200_000
 
-WireName = Literal["openai", "azure"]
+WireName = Literal["openai", "azure", "anthropic"]
 Outcome = Literal["running", "completed", "failed", "client_gone"]
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """One chat completions request. Its `id` is the `id` of the response.
+    """One request for an answer. Its `id` is the `id` of the response.
 
     `outcome` is `completed` once the last byte of a whole answer was written, `failed` for error
     answers and spoilt ones, `client_gone` when the client left first. `usage` is what was used as
@@ -84,7 +84,7 @@ class CallLog:
         """Note a call that has arrived."""
         call = Call(
             index=self._count,
-            id=f"chatcmpl-{self._id_prefix}{self._count:08d}",
+            id=f"{'msg_' if wire == 'anthropic' else 'chatcmpl-'}{self._id_prefix}{self._count:08d}",
             wire=wire,
             model=model,
             credential=credential,

@@ -71,16 +71,39 @@ class ChatRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """Whether a stream is to end with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage is True
 
-    def tool_wanted(self) -> dict[str, Any] | None:
-        """The `function` of the first tool, when the conversation ends by asking for its use."""
+    @property
+    def stops(self) -> frozenset[str]:
+        """Words that end the answer."""
+        return frozenset([self.stop] if isinstance(self.stop, str) else self.stop or ())
+
+    @property
+    def schema(self) -> Any:
+        """The JSON schema that the answer is to follow, None without one."""
+        match self.response_format:
+            case {"type": "json_schema", "json_schema": {"schema": schema}}:
+                return schema
+            case _:
+                return None
+
+    def thinking_wanted(self) -> bool:
+        """Whether the answer shows what the model thought; OpenAI keeps that to itself."""
+        return False
+
+    def tools_wanted(self) -> list[dict[str, Any]]:
+        """The `function`s to call: of the first tool when the conversation ends by "use the tool",
+        of each when by "use the tools" and calls may be parallel.
+        """
         if not self.tools or self.tool_choice == "none":
-            return None
+            return []
         if self.messages[-1].get("role") != "user":
-            return None
-        if "use the tool" not in usage.last_user_text(self.messages).lower():
-            return None
-        function = self.tools[0].get("function")
-        return function if isinstance(function, dict) else _EMPTY_OBJECT
+            return []
+        text = usage.last_user_text(self.messages).lower()
+        if "use the tool" not in text:
+            return []
+        together = "use the tools" in text and self.parallel_tool_calls is not False
+        tools = self.tools if together else self.tools[:1]
+        functions = [tool.get("function") for tool in tools]
+        return [each if isinstance(each, dict) else _EMPTY_OBJECT for each in functions]
 
 
 class Outline(msgspec.Struct):

@@ -9,11 +9,16 @@ from typing import Any
 
 import msgspec
 
-from tests.simulator.answer import FINGERPRINT, Answer, Events, usage_body
+from tests.simulator.answer import FINGERPRINT, Answer, Events, ToolCall, usage_body
 
 DONE = b"data: [DONE]\n\n"
 
 _encode = msgspec.json.encode
+
+
+def _begun(index: int, call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": ""}
+    return {"index": index, "id": call.id, "type": "function", "function": function}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +37,16 @@ class ChatShape:
             "refusal": None,
             "annotations": [],
         }
-        if answer.tool_call is not None:
-            call = answer.tool_call
-            function = {"name": call.name, "arguments": call.arguments}
+        if answer.tool_calls:
             message["content"] = None
-            message["tool_calls"] = [{"id": call.id, "type": "function", "function": function}]
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in answer.tool_calls
+            ]
         body = {
             "id": answer.id,
             "object": "chat.completion",
@@ -79,16 +89,17 @@ class ChatShape:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
             return head + _encode(choice | self.bare_choice_extra) + tail
 
-        if answer.tool_call is None:
+        if not answer.tool_calls:
             opening = chunk({"role": "assistant", "content": "", "refusal": None})
             pieces = self._text_pieces(answer.words, head, tail)
         else:
-            call = answer.tool_call
-            function = {"name": call.name, "arguments": ""}
-            first = {"index": 0, "id": call.id, "type": "function", "function": function}
-            opening = chunk({"role": "assistant", "content": None, "tool_calls": [first]})
+            begun = {"role": "assistant", "content": None}
+            first, *others = (_begun(at, call) for at, call in enumerate(answer.tool_calls))
+            opening = chunk(begun | {"tool_calls": [first]})
+            opening += b"".join(chunk({"tool_calls": [other]}) for other in others)
             pieces = [
-                chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+                chunk({"tool_calls": [{"index": at, "function": {"arguments": piece}}]})
+                for at, call in enumerate(answer.tool_calls)
                 for piece in call.pieces
             ]
         closing = chunk({}, answer.finish_reason)

@@ -7,6 +7,8 @@ reports, autumn 2026).
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from tests.simulator.answer import Answer, Events
 from tests.simulator.call_log import WireName
 from tests.simulator.chat_shape import ChatShape
@@ -180,3 +182,11 @@ class OpenAIWire:
             body=error_body(text, kind, param=param, code=code),
             headers=headers,
         )
+
+    def late_error(self, model: str) -> ErrorAnswer:
+        """The server's own fault."""
+        return self.scripted(Status(status=500), model=model, credential="")
+
+    def error_event(self, error: ErrorAnswer) -> bytes:
+        """The error's body as an event like any other."""
+        return b"data: " + msgspec.json.encode(error.body) + b"\n\n"

@@ -16,6 +16,7 @@ class Performance:
     delay_seconds: float = 0
     pause_ms: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     usage_told: bool = True
     empty: bool = False

@@ -81,6 +81,7 @@ class Playback:
             created=int(self.call.started.timestamp()),
             model=model,
             cached_tokens=how.cached_tokens,
+            cache_write_tokens=how.cache_write_tokens,
             reasoning_tokens=how.reasoning_tokens,
             usage_told=how.usage_told,
             empty=how.empty,
@@ -91,7 +92,7 @@ class Playback:
         if how.ending == "error_event":
             self.call.usage = None
             self._failed(200)
-            return self._json(msgspec.json.encode(self._late_error(answer.model).body))
+            return self._json(msgspec.json.encode(self.wire.late_error(answer.model).body))
         body = self.wire.completion(answer)
         match how.ending:
             case "whole":
@@ -137,8 +138,7 @@ class Playback:
                 self._completed(told=answer.usage_chunk)
                 return response
             case "error_event":
-                body = msgspec.json.encode(self._late_error(answer.model).body)
-                await response.write(b"data: " + body + b"\n\n")
+                await response.write(self.wire.error_event(self.wire.late_error(answer.model)))
                 self._failed(200)
                 return response
             case "clean":
@@ -152,7 +152,7 @@ class Playback:
 
     async def _huge(self, size_bytes: int, request: ChatRequest, model: str) -> web.StreamResponse:
         """One text of `size_bytes`, written in pieces, inside an otherwise right answer."""
-        answer = replace(self._compose(request, model, _WHOLE), words=[_HUGE_MARK], tool_call=None)
+        answer = replace(self._compose(request, model, _WHOLE), words=[_HUGE_MARK], tool_calls=())
         mark = _HUGE_MARK.encode()
         self.call.usage = answer.usage
         if request.stream:
@@ -184,9 +184,6 @@ class Playback:
         await response.prepare(self.http)
         return response
 
-    def _late_error(self, model: str) -> ErrorAnswer:
-        return self.wire.scripted(Status(status=500), model=model, credential="")
-
     def _json(
         self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> web.Response:
@@ -197,11 +194,13 @@ class Playback:
 
     def _used(self, answer: Answer, pieces: int) -> None:
         """Note what a stream has used so far: a word a piece, a tool call all at once."""
-        tokens = pieces if answer.tool_call is None else usage.TOOL_CALL_TOKENS * bool(pieces)
+        calls = len(answer.tool_calls)
+        tokens = usage.TOOL_CALL_TOKENS * calls * bool(pieces) if calls else pieces
         self.call.usage = Usage(
             prompt_tokens=answer.usage.prompt_tokens,
             completion_tokens=tokens + answer.usage.reasoning_tokens,
             cached_tokens=answer.usage.cached_tokens,
+            cache_write_tokens=answer.usage.cache_write_tokens,
             reasoning_tokens=answer.usage.reasoning_tokens,
         )
 

@@ -135,14 +135,18 @@ class Huge(_Step, frozen=True, tag="huge"):
 
 
 class CachedTokens(_Step, frozen=True, tag="cached_tokens"):
-    """A whole answer; `tokens` of the prompt (at most all of it) came from the cache."""
+    """A whole answer; `tokens` of the prompt (at most all of it) came from the cache.
+
+    `written` more went into it, where the provider tells so.
+    """
 
     tokens: int
+    written: int = 0
 
     @property
     def performance(self) -> Performance:
         """How it is given."""
-        return Performance(cached_tokens=self.tokens)
+        return Performance(cached_tokens=self.tokens, cache_write_tokens=self.written)
 
 
 class ReasoningTokens(_Step, frozen=True, tag="reasoning_tokens"):
@@ -193,6 +197,7 @@ WELL_KNOWN: dict[str, Step] = {
     "500": Status(status=500),
     "502": Status(status=502),
     "503": Status(status=503),
+    "529": Status(status=529),
     "quota": Status(status=429, code="insufficient_quota"),
     "context": Status(status=400, code="context_length_exceeded"),
     "filter": Status(status=400, code="content_filter"),

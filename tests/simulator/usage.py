@@ -6,7 +6,8 @@
     words in answer   = the smaller of words asked for and max_completion_tokens (or max_tokens)
 
 A *word* is what `str.split()` yields. The text of a message is its `content`, or the `text` of each
-content part of type `text`. A tool call counts as 8 completion tokens, whatever it holds.
+content part of type `text`. A tool call counts as 8 completion tokens, whatever it holds. A thought is
+3 more, and a word of `stop` ends the answer before it.
 """
 
 import re
@@ -19,6 +20,8 @@ TOKENS_PER_MESSAGE = 3
 TOOL_CALL_TOKENS = 8
 WORDS_DEFAULT = 16
 WORDS_MAX = 100_000
+THOUGHT = "weighing the question"
+"""What a model that is asked to think thinks: three tokens."""
 
 # fmt: off
 VOCABULARY = (
@@ -34,11 +37,12 @@ _PAUSE = re.compile(r"\bpause_ms=(\d{1,5})\b")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one call. Reasoning tokens are part of `completion_tokens`, cached of prompt."""
+    """Tokens of one call. Reasoning tokens are part of `completion_tokens`, cached and cache-write of prompt."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
 

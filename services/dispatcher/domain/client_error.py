@@ -11,7 +11,11 @@ from types import MappingProxyType
 from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.failure import (
+    UNSUPPORTED_PARAMETER,
+    FailureClass,
+    ProviderFailure,
+)
 from services.dispatcher.domain.health import COOL_DOWN_MAX, Health
 from services.dispatcher.domain.plan import LeftOut, Plan, WhyLeftOut
 
@@ -102,6 +106,9 @@ _NOTHING_THERE: Final = (
     "the account has no enabled provider key that matches and there is no shared capacity for the "
     "model; add a provider key, or check the filters of those there are"
 )
+_PARAMETERS: Final = (
+    "provider.require_parameters is set and the model does not support all parameters given"
+)
 _HINTS: Final = {
     WhyLeftOut.BYOK_ONLY: (
         "shared capacity is switched off (byok_only) and no other provider key of the account can "
@@ -115,9 +122,7 @@ _HINTS: Final = {
         "the provider preferences (order, only, ignore) leave no provider that the account has a "
         "key for or that has shared capacity; relax them or add a key"
     ),
-    WhyLeftOut.PARAMETERS: (
-        "provider.require_parameters is set and the model does not support all parameters given"
-    ),
+    WhyLeftOut.PARAMETERS: _PARAMETERS,
     WhyLeftOut.NO_ADAPTER: "the provider of the model is not supported by this installation yet",
 }
 
@@ -158,6 +163,10 @@ def _status(failure: ProviderFailure, *, is_byok: bool) -> tuple[int, str, str]:
     kind = failure.failure
     if kind is FailureClass.INSUFFICIENT_CREDITS:
         return 402, "payment_required", failure.raw or "not enough credits"
+    if failure.status is None and failure.raw is not None and kind in _NEVER_CALLED:
+        is_filter = failure.code == UNSUPPORTED_PARAMETER
+        status, error_type = (404, "not_found") if is_filter else (400, "invalid_request")
+        return status, error_type, failure.raw
     if kind is FailureClass.PROVIDER_ERROR and failure.status in _OVERLOADED:
         return 503, "provider_overloaded", "the provider is overloaded"
     if kind is FailureClass.INVALID_REQUEST and failure.status in _REQUEST_STATUSES:
@@ -175,6 +184,7 @@ _OURS_TO_MEND: Final = frozenset(
         FailureClass.MISCONFIGURED,
     }
 )
+_NEVER_CALLED: Final = frozenset({FailureClass.INVALID_REQUEST, FailureClass.UNSUPPORTED})
 _INVALID: Final = "the provider refuses the request as invalid"
 _TOLD: Final = MappingProxyType(
     {
@@ -221,6 +231,11 @@ _TOLD: Final = MappingProxyType(
             "the provider's content filter refused the prompt",
         ),
         FailureClass.INVALID_REQUEST: (400, "invalid_request", _INVALID),
+        FailureClass.UNSUPPORTED: (
+            400,
+            "invalid_request",
+            "the provider cannot do what is asked",
+        ),
         FailureClass.STREAM_CUT: (502, "provider_unavailable", "the answer broke off"),
     }
 )

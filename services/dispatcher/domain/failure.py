@@ -11,6 +11,9 @@ from typing import assert_never
 RAW_MESSAGE_BYTES_MAX = 2048
 """A provider's own message is cut to this before it is kept or shown."""
 
+UNSUPPORTED_PARAMETER = "unsupported_parameter"
+"""The code of an UNSUPPORTED that `provider.require_parameters` asked for."""
+
 
 class FailureClass(StrEnum):
     """The rows of the table; the values are the `reason` of `FallbackDecided` and `HealthChanged`."""
@@ -37,6 +40,8 @@ class FailureClass(StrEnum):
     """A content filter of the provider refused the prompt."""
     INVALID_REQUEST = "invalid_request"
     """400, 413, 422: the request itself is wrong, so no other key would help."""
+    UNSUPPORTED = "unsupported"
+    """This provider cannot express what is asked, so it was not called; another may. `raw` says what."""
     STREAM_CUT = "stream_cut"
     """After the first token: an error event, a broken connection, or an end without a terminator."""
     INSUFFICIENT_CREDITS = "insufficient_credits"
@@ -48,7 +53,7 @@ class ProviderFailure:
     """How a call failed.
 
     `status` is the HTTP status that the provider answered with, None when it did not answer. `raw`
-    is the provider's own message, redacted and cut to RAW_MESSAGE_BYTES_MAX bytes; `code` its own
+    is the provider's own message (ours for an UNSUPPORTED or an INVALID_REQUEST without a status), redacted and cut to RAW_MESSAGE_BYTES_MAX bytes; `code` its own
     error code. `retry_after_seconds` is what the provider asked for, uncapped.
     """
 
@@ -83,6 +88,7 @@ def next_after(failure: FailureClass) -> Next:
             | FailureClass.UNREACHABLE
             | FailureClass.MISCONFIGURED
             | FailureClass.INSUFFICIENT_CREDITS
+            | FailureClass.UNSUPPORTED
         ):
             return Next.ATTEMPT
         case FailureClass.CONTEXT_TOO_LONG | FailureClass.CONTENT_REFUSED:

@@ -9,7 +9,7 @@ import pytest
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
-from services.dispatcher.outbound.providers.registry import open_providers
+from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
 from shared.events.credential_secrets import AzureResourceType
@@ -24,6 +24,7 @@ from tests.contract.providers.handwritten import Handwritten, running_handwritte
 from tests.simulator.app import Simulator, running_simulator
 from tests.simulator.call_log import CallLog
 
+CLAUDE = "claude-haiku-4-5-20251001"
 AZURE_PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-08-01-preview"
 
 
@@ -42,14 +43,20 @@ class Wire:
     def attempt(self, **parts: Any) -> Attempt:
         if self.resource_type is not None:
             parts["resource"] = "res"
+        if self.slug == "anthropic":
+            claude = {"model": "anthropic/claude-haiku-4.5", "provider_model": CLAUDE}
+            return attempt(self.slug, **(claude | parts))
         return attempt(self.slug, **parts)
+
+    def key(self, marker: str = "ok") -> str:
+        return f"azure-0123-{marker}-9876" if self.slug == "azure" else f"sk-test-{marker}-key"
 
     def secret(self, marker: str = "ok") -> ProviderSecret:
         if self.resource_type is not None:
             return azure_resource_secret(self.resource_type, f"azure-0123-{marker}-9876")
         if self.slug == "azure":
-            return azure_secret(self.url + AZURE_PATH, f"azure-0123-{marker}-9876")
-        return string_secret(f"sk-test-{marker}-key")
+            return azure_secret(self.url + AZURE_PATH, self.key(marker))
+        return string_secret(self.key(marker))
 
     async def complete(
         self, marker: str = "ok", text: str = "hello words=3", **fields: Any
@@ -88,6 +95,7 @@ async def providers(
             "azure": simulator.url,
             "openai": simulator.url + "/v1",
             "mistral": simulator.url + "/v1",
+            "anthropic": simulator.url,
             "deepseek": handwritten.url,
         },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}", f"127.0.0.1:{handwritten.port}"}),
@@ -96,7 +104,7 @@ async def providers(
         yield opened
 
 
-@pytest.fixture(params=["openai", "mistral", "azure", "azure:openai", "azure:ai_foundry"])
+@pytest.fixture(params=["openai", "mistral", "azure", "azure:openai", "azure:ai_foundry", "anthropic"])
 def wire(
     request: pytest.FixtureRequest, simulator: Simulator, providers: Mapping[str, Provider]
 ) -> Wire:
@@ -107,3 +115,15 @@ def wire(
         url=simulator.url,
         resource_type=_RESOURCE_TYPES.get(resource_type),
     )
+
+
+@pytest.fixture
+async def every_provider(simulator: Simulator) -> AsyncIterator[Mapping[str, Provider]]:
+    """All of the registry, each answered by the simulator."""
+    endpoints = {row.slug: simulator.url + "/v1" for row in ROWS}
+    async with open_providers(
+        endpoints={**endpoints, "anthropic": simulator.url},
+        egress_allow=frozenset({f"127.0.0.1:{simulator.port}"}),
+        clock=SystemClock(),
+    ) as opened:
+        yield opened

@@ -7,6 +7,7 @@ import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
+from services.dispatcher.outbound.providers.anthropic.adapter import SLUG as ANTHROPIC
 from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
 from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
@@ -249,7 +250,7 @@ async def test_every_row_can_be_pointed_elsewhere_and_called(
         egress_allow=frozenset({f"127.0.0.1:{handwritten.port}"}),
         clock=SystemClock(),
     ) as opened:
-        assert opened.keys() == {AZURE, *(each.slug for each in ROWS)}
+        assert opened.keys() == {AZURE, ANTHROPIC, *(each.slug for each in ROWS)}
         reply = await opened[row.slug].complete(attempt(row.slug), string_secret(), request())
     assert isinstance(reply, WholeReply)
     assert handwritten.paths == ["/base" + PATH]

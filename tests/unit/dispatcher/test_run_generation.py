@@ -226,6 +226,7 @@ async def test_these_failures_fall_back_to_shared_credits_with_an_event(
         (FailureClass.CONTEXT_TOO_LONG, 400, "context_length_exceeded"),
         (FailureClass.CONTENT_REFUSED, 400, "content_policy_violation"),
         (FailureClass.INVALID_REQUEST, 400, "invalid_request"),
+        (FailureClass.UNSUPPORTED, 400, "invalid_request"),
     ],
 )
 async def test_always_use_lets_the_failure_itself_reach_the_client(

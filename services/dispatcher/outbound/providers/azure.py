@@ -23,7 +23,8 @@ from services.dispatcher.outbound.providers.azure_resources import (
 )
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
-from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
+from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
+from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import AZURE_OTHERS, OPENAI, Quirks
 from services.dispatcher.ports import ProviderSecret
@@ -109,7 +110,7 @@ class Azure:
             },
             body=body,
             secret=key,
-            quirks=quirks,
+            dialect=OpenAIDialect(quirks),
         )
 
     def _resource(self, attempt: Attempt, secret: AzureSecret, quirks: Quirks) -> _Place | None:

@@ -1,11 +1,14 @@
-"""One call of a chat completions endpoint: sent, read, and every way it can fail made a value."""
+"""One call of a provider: sent, read, and every way it can fail made a value.
+
+What the bytes mean is a Dialect's to say; OpenAI's is `openai_dialect.py`, Anthropic's
+`anthropic/messages_dialect.py`.
+"""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
-import msgspec
 from typing_extensions import override
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
@@ -21,13 +24,6 @@ from services.dispatcher.outbound.egress import (
     read_whole,
 )
 from services.dispatcher.outbound.providers.failures import FailureReader
-from services.dispatcher.outbound.providers.openai_response import (
-    decode_completion,
-    is_given,
-    read_whole_reply,
-)
-from services.dispatcher.outbound.providers.openai_stream import StreamReader
-from services.dispatcher.outbound.providers.quirks import Quirks
 from shared.clock import Clock
 from shared.events.replies import ReplyDelta
 
@@ -35,17 +31,41 @@ ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """The largest whole answer that is taken; what ingress can be sent is a little more."""
 ERROR_BYTES_MAX: Final = 64 * 1024
 END_OF_BODY_SECONDS: Final = 0.05
-"""How long a stream that said `[DONE]` may take to end, for its connection to be used again."""
+"""How long a stream that said its last word may take to end, for its connection to be used again."""
 
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError, EgressForbidden, AnswerTooLarge)
-_NOT_A_COMPLETION: Final = ProviderFailure(
-    failure=FailureClass.PROVIDER_ERROR, status=200, code="not_a_completion"
-)
 _NOT_JSON: Final = ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200, code="not_json")
-_GAVE_UP: Final = ProviderFailure(
-    failure=FailureClass.PROVIDER_ERROR, status=200, code="finish_reason_error"
-)
 _OK: Final = range(200, 300)
+
+
+class PieceReader(Protocol):
+    """Reads one stream. After a StreamEnded or a ProviderFailure `ended` is True, and it is over."""
+
+    ended: bool
+
+    def feed(self, piece: bytes) -> list[StreamPiece]:
+        """The pieces that these bytes complete."""
+        ...
+
+    def end(self) -> list[StreamPiece]:
+        """The pieces that the end of the body completes; the last one ends the stream."""
+        ...
+
+    def break_off(self, failure: ProviderFailure) -> StreamPiece:
+        """The last piece when the connection breaks; all well if all was said before."""
+        ...
+
+
+class Dialect(Protocol):
+    """What a provider's answers mean. `failures` reads the errors that may stand in a 200."""
+
+    def whole(self, body: bytes, failures: FailureReader) -> WholeReply | ProviderFailure:
+        """A body with a status of success."""
+        ...
+
+    def pieces(self, failures: FailureReader) -> PieceReader:
+        """The reader of one stream."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +79,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     secret: str
-    quirks: Quirks
+    dialect: Dialect
 
     @override
     def __repr__(self) -> str:
@@ -120,7 +140,7 @@ class CompletionsClient:
                 for piece in _as_pieces(await _whole(response, call)):
                     yield piece
             else:
-                reader = StreamReader(call.quirks, FailureReader(call.secret))
+                reader = call.dialect.pieces(FailureReader(call.secret))
                 while not reader.ended:
                     for piece in await _next_pieces(response, reader):
                         if isinstance(piece, StreamEnded):
@@ -164,23 +184,10 @@ async def _whole(response: aiohttp.ClientResponse, call: Call) -> WholeReply | P
         body = await read_whole(response, bytes_max=ANSWER_BYTES_MAX)
     except _BROKEN as error:
         return replace(_broken(error), status=response.status)
-    try:
-        completion = decode_completion(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _NOT_A_COMPLETION
-    failures = FailureReader(call.secret)
-    if is_given(completion.error):
-        return failures.from_error(completion.error)
-    for choice in completion.choices or ():
-        if is_given(choice.error):
-            return failures.from_error(choice.error)
-    reply = read_whole_reply(completion, call.quirks)
-    if reply is None:
-        return _NOT_A_COMPLETION
-    return _GAVE_UP if any(each.finish_reason == "error" for each in reply.choices) else reply
+    return call.dialect.whole(body, FailureReader(call.secret))
 
 
-async def _next_pieces(response: aiohttp.ClientResponse, reader: StreamReader) -> list[StreamPiece]:
+async def _next_pieces(response: aiohttp.ClientResponse, reader: PieceReader) -> list[StreamPiece]:
     try:
         received = await response.content.readany()
     except _BROKEN as error:

@@ -1,8 +1,8 @@
 """What a provider's refusal or a broken connection means: one ProviderFailure for each.
 
 The status alone misleads, so an error's own code and words are looked at first. Codes and texts are
-those of OpenAI, Azure, Mistral, Groq, xAI, DeepSeek, Together, Fireworks, Google and Cohere (references
-and public reports, autumn 2026).
+those of OpenAI, Azure, Anthropic, Mistral, Groq, xAI, DeepSeek, Together, Fireworks, Google and Cohere
+(references and public reports, autumn 2026).
 """
 
 import re
@@ -52,6 +52,12 @@ _BY_CODE: Final[Mapping[str, FailureClass]] = {
     "server_error": FailureClass.PROVIDER_ERROR,
     "overloaded_error": FailureClass.PROVIDER_ERROR,
     "timeout": FailureClass.TIMED_OUT,
+    "authentication_error": FailureClass.KEY_REFUSED,
+    "permission_error": FailureClass.PERMISSION_DENIED,
+    "billing_error": FailureClass.QUOTA_EXHAUSTED,
+    "not_found_error": FailureClass.MISCONFIGURED,
+    "timeout_error": FailureClass.TIMED_OUT,
+    "request_too_large": FailureClass.INVALID_REQUEST,
 }
 """By `code`, `type`, Google's `reason`, or `status`, in lower case; these hold whatever the status is."""
 
@@ -60,23 +66,29 @@ _BY_WORDS: Final = (
         FailureClass.CONTEXT_TOO_LONG,
         re.compile(
             r"maximum context length|context (?:length|window).{0,40}exceed|exceed.{0,40}context "
-            r"(?:length|window)|prompt is too long|too many tokens.{0,20}prompt|"
+            r"(?:length|window|limit)|prompt is too long|too many tokens.{0,20}prompt|"
             r"prompt contains \d+ tokens",
             re.IGNORECASE,
         ),
     ),
     (
+        FailureClass.CONTENT_REFUSED,
+        re.compile(r"content filtering policy", re.IGNORECASE),
+    ),
+    (
         FailureClass.QUOTA_EXHAUSTED,
         re.compile(
             r"insufficient (?:balance|credit|fund)|credit balance|exceeded your current quota|"
-            r"(?:run|ran) out of credit|used all available credits|spending limit",
+            r"(?:run|ran) out of credit|used all available credits|spending limit|API usage limits",
             re.IGNORECASE,
         ),
     ),
     (
         FailureClass.KEY_REFUSED,
         re.compile(
-            r"(?:incorrect|invalid) api (?:key|token)|api key (?:not valid|expired)", re.IGNORECASE
+            r"(?:incorrect|invalid) api (?:key|token)|api key (?:not valid|expired)"
+            r"|organization has been disabled",
+            re.IGNORECASE,
         ),
     ),
     (
@@ -115,6 +127,7 @@ _REDIRECTS: Final = range(300, 400)
 _OUR_FAULTS: Final = range(400, 500)
 _REFUSALS: Final = range(400, 430)
 _UNKNOWN_ERROR: Final = 500
+_BAD_REQUEST: Final = 400
 _VAGUE: Final = frozenset({400, 413, 422})
 _WORDS_CHARACTERS_MAX: Final = 4096
 """What an error is about stands at its beginning."""
@@ -240,7 +253,7 @@ def _status_meant(error: _ErrorObject) -> int | None:
         text = _as_text(value) or ""
         if len(text) == 3 and text.isascii() and text.isdigit() and int(text) >= 400:  # noqa: PLR2004
             return int(text)
-    return None
+    return _BAD_REQUEST if error.type == "invalid_request_error" else None
 
 
 def _read_envelope(body: bytes) -> _ErrorObject:

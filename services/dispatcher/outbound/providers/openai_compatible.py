@@ -4,20 +4,19 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
+from services.dispatcher.outbound.providers.header_keys import header_key
+from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import Quirks
 from services.dispatcher.ports import ProviderSecret
-from shared.events.credential_secrets import StringSecret
 
 PATH = "/chat/completions"
 
-WRONG_SECRET = ProviderFailure(failure=FailureClass.MISCONFIGURED, code="credential_shape")
-"""The credential is not of the shape that this provider needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,7 @@ class OpenAICompatible:
         self._row = row
         self._base_url = row.base_url.rstrip("/")
         self._url = self._base_url + PATH
+        self._dialect = OpenAIDialect(row.quirks)
         self._client = client
 
     async def complete(
@@ -66,7 +66,7 @@ class OpenAICompatible:
         if row.check_path is None:
             endpoint = replace(attempt.endpoint, provider_model=row.check_model)
             return await check_by_completion(self, replace(attempt, endpoint=endpoint), secret)
-        key = _header_key(secret)
+        key = header_key(secret)
         if isinstance(key, ProviderFailure):
             return key
         return await self._client.ask(
@@ -78,7 +78,7 @@ class OpenAICompatible:
     def _call(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
     ) -> Call | ProviderFailure:
-        key = _header_key(secret)
+        key = header_key(secret)
         if isinstance(key, ProviderFailure):
             return key
         row = self._row
@@ -87,17 +87,5 @@ class OpenAICompatible:
             headers={row.key_header: row.key_prefix + key, "Content-Type": "application/json"},
             body=request_body(attempt, request, row.quirks, streamed=streamed, usage_asked=True),
             secret=key,
-            quirks=row.quirks,
+            dialect=self._dialect,
         )
-
-
-def _header_key(secret: ProviderSecret) -> str | ProviderFailure:
-    if not isinstance(secret, StringSecret):
-        return WRONG_SECRET
-    key = secret.value.strip()
-    return key if fits_a_header(key) else WRONG_SECRET
-
-
-def fits_a_header(key: str) -> bool:
-    """Whether a key can be sent as it is: a line break in it would begin a header of its own."""
-    return bool(key) and key.isascii() and key.isprintable()

@@ -10,14 +10,21 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from services.dispatcher.domain.counts import ProviderCounts
 from services.dispatcher.domain.reply import WholeReply
 from services.dispatcher.outbound.providers.quirks import Quirks
-from shared.events.replies import Choice, FinishReason, FunctionCall, Message, ToolCall
+from shared.events.replies import (
+    Choice,
+    FinishReason,
+    FunctionCall,
+    Message,
+    ReasoningDetail,
+    ToolCall,
+)
 from shared.events.usage import Usage
 
 _ABSENT: Final = msgspec.Raw()
 _ABSENT_OR_NULL: Final = (b"", b"null")
-_TOKENS_MAX: Final = 1 << 40  # far above any context; keeps sums inside 64 bits
 
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -67,6 +74,7 @@ class WireMessage(msgspec.Struct):
     content: str | list[WirePart] | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
+    reasoning_details: list[msgspec.Raw] | None = None
     refusal: str | None = None
     tool_calls: list[WireToolCall] | None = None
     annotations: list[msgspec.Raw] | None = None
@@ -110,6 +118,7 @@ class _WireUsage(msgspec.Struct):
     prompt_cache_hit_tokens: int | None = None
 
 
+_decode_detail = msgspec.json.Decoder(ReasoningDetail).decode
 decode_completion = msgspec.json.Decoder(WireCompletion).decode
 """Raises msgspec.MsgspecError or UnicodeDecodeError for what is no completion."""
 
@@ -166,29 +175,21 @@ def read_usage(raw: msgspec.Raw, quirks: Quirks) -> Usage | None:
         return None
     prompt_details = told.prompt_tokens_details or _PromptDetails()
     completion_details = told.completion_tokens_details or _CompletionDetails()
-    prompt = _count(told.prompt_tokens)
-    completion = _count(told.completion_tokens)
-    reasoning = _count(completion_details.reasoning_tokens)
-    if quirks.reasoning_counted_apart:
-        completion += reasoning
     cached = prompt_details.cached_tokens
-    cached = min(prompt, _count(told.prompt_cache_hit_tokens if cached is None else cached))
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cached_tokens=cached,
-        cache_write_tokens=min(prompt - cached, _count(prompt_details.cache_write_tokens)),
-        reasoning_tokens=min(completion, reasoning),
-    )
+    return ProviderCounts(
+        input_tokens=told.prompt_tokens,
+        output_tokens=told.completion_tokens,
+        cache_read_tokens=told.prompt_cache_hit_tokens if cached is None else cached,
+        cache_write_tokens=prompt_details.cache_write_tokens,
+        reasoning_tokens=completion_details.reasoning_tokens,
+        cache_in_input=True,
+        reasoning_in_output=not quirks.reasoning_counted_apart,
+    ).inclusive()
 
 
 def holds_token(message: Message) -> bool:
     """Whether a delta holds something of the answer itself: from then on nothing falls back."""
     return bool(message.content or message.reasoning or message.tool_calls or message.refusal)
-
-
-def _count(told: int | None) -> int:
-    return 0 if told is None else max(0, min(told, _TOKENS_MAX))
 
 
 def _message(wire: WireMessage, *, whole: bool) -> Message:
@@ -203,6 +204,7 @@ def _message(wire: WireMessage, *, whole: bool) -> Message:
         role="assistant" if whole else wire.role,
         content=content,
         reasoning=reasoning,
+        reasoning_details=_details(wire.reasoning_details),
         refusal=wire.refusal,
         tool_calls=[_tool_call(call, at, whole=whole) for at, call in enumerate(calls)]
         if calls
@@ -210,6 +212,17 @@ def _message(wire: WireMessage, *, whole: bool) -> Message:
         # Raw values point into the answer's bytes; copies let those go.
         annotations=[each.copy() for each in wire.annotations] if wire.annotations else None,
     )
+
+
+def _details(told: list[msgspec.Raw] | None) -> list[ReasoningDetail] | None:
+    """The details in OpenRouter's shapes; those of shapes not known here are left out."""
+    details: list[ReasoningDetail] = []
+    for raw in told or ():
+        try:
+            details.append(_decode_detail(raw))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+    return details or None
 
 
 def _tool_call(call: WireToolCall, position: int, *, whole: bool) -> ToolCall:

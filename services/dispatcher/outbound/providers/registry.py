@@ -2,8 +2,10 @@
 
 To add one that speaks OpenAI's chat completions, add a row to `ROWS`: its slug, its display name, the
 base URL (its path is `<base URL>/chat/completions`), and its quirks; where it differs from its like,
-add a constant to `quirks.py`. Unless `<base URL>/models` proves a key, `check_path` says what does. Nothing else has to change: the test of the registry calls each row.
-A provider that speaks something else gets a module of its own beside `azure.py`.
+add a constant to `quirks.py`. Unless `<base URL>/models` proves a key, `check_path` says what does.
+Nothing else has to change: the test of the registry calls each row. A provider that speaks something
+else gets a module of its own beside `azure.py`, or a folder as `anthropic/`, which reads requests
+through `domain/read_conversation.py`.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +16,7 @@ from typing import Final
 
 from services.dispatcher.outbound.egress import open_egress
 from services.dispatcher.outbound.providers import quirks
+from services.dispatcher.outbound.providers.anthropic import adapter as anthropic
 from services.dispatcher.outbound.providers.azure import Azure
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
@@ -86,7 +89,7 @@ ROWS: Final = (
 )
 
 
-SLUGS: Final = frozenset({AZURE, *(row.slug for row in ROWS)})
+SLUGS: Final = frozenset({AZURE, anthropic.SLUG, *(row.slug for row in ROWS)})
 """All providers that there are adapters for."""
 
 
@@ -111,7 +114,11 @@ async def open_providers(
             refusal = egress.refusal(base_url)
             if refusal is not None:
                 raise ValueError(f"the base URL of {slug} cannot be called: {refusal}")
-        providers: dict[str, Provider] = {AZURE: Azure(client, resources_url=endpoints.get(AZURE))}
+        claude_url = endpoints.get(anthropic.SLUG, anthropic.BASE_URL)
+        providers: dict[str, Provider] = {
+            AZURE: Azure(client, resources_url=endpoints.get(AZURE)),
+            anthropic.SLUG: anthropic.Anthropic(claude_url, client),
+        }
         for row in ROWS:
             base_url = endpoints.get(row.slug, row.base_url)
             providers[row.slug] = OpenAICompatible(replace(row, base_url=base_url), client)

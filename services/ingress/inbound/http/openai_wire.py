@@ -1,7 +1,7 @@
 """Parts of a reply as OpenAI's JSON with OpenRouter's additions, in the forms that clients insist on.
 
 Known from running the published clients: `system_fingerprint` must stand in a whole completion and
-must not be null in a chunk; null `tool_calls` or token details are refused; `cost_details` needs both
+must not be null in a chunk; null `tool_calls`, `reasoning_details` or token details are refused; `cost_details` needs both
 parts; `finish_reason` is null only in chunks.
 """
 
@@ -14,6 +14,7 @@ from shared.events.replies import (
     Choice,
     FunctionCall,
     Message,
+    ReasoningDetail,
     ReplyCompleted,
     ReplyUsage,
     ToolCall,
@@ -27,6 +28,7 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     role: str
     content: str | None
     reasoning: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
     annotations: list[msgspec.Raw] | None = None
@@ -168,6 +170,7 @@ def _whole(choice: Choice) -> WireChoice:
             role=message.role or "assistant",
             content=message.content,
             reasoning=message.reasoning,
+            reasoning_details=message.reasoning_details,
             refusal=message.refusal,
             tool_calls=[_whole_call(each) for each in message.tool_calls or ()] or None,
             annotations=message.annotations,
