@@ -15,6 +15,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.egress_addresses import EgressForbidden, authority_of
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.openai_request import request_body
@@ -67,6 +68,7 @@ def _call(
     url = deployment.endpoint_url.strip()
     return Call(
         url=url,
+        hosts=_host_named_by(url),
         headers={"api-key": key, "Content-Type": "application/json"},
         body=request_body(
             attempt, request, quirks, streamed=streamed, usage_asked=takes_stream_options(url)
@@ -74,6 +76,15 @@ def _call(
         secret=key,
         quirks=quirks,
     )
+
+
+@lru_cache(maxsize=_URLS_REMEMBERED_MAX)
+def _host_named_by(endpoint_url: str) -> frozenset[str]:
+    """The one host that a deployment's key is for; none when the address cannot be called at all."""
+    try:
+        return frozenset({authority_of(endpoint_url)})
+    except EgressForbidden:
+        return frozenset()
 
 
 @lru_cache(maxsize=_URLS_REMEMBERED_MAX)

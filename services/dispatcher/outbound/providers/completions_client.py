@@ -11,15 +11,17 @@ from typing_extensions import override
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
 from services.dispatcher.outbound.egress import (
+    ANSWER_BYTES_MAX,
+    ERROR_BYTES_MAX,
     PLAIN,
     STREAM,
     AddressForbidden,
     AnswerTooLarge,
     Egress,
-    EgressForbidden,
     ends_within,
     read_whole,
 )
+from services.dispatcher.outbound.egress_addresses import EgressForbidden
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.openai_response import (
     decode_completion,
@@ -31,9 +33,6 @@ from services.dispatcher.outbound.providers.quirks import Quirks
 from shared.clock import Clock
 from shared.events.replies import ReplyDelta
 
-ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
-"""The largest whole answer that is taken; what ingress can be sent is a little more."""
-ERROR_BYTES_MAX: Final = 64 * 1024
 END_OF_BODY_SECONDS: Final = 0.05
 """How long a stream that said `[DONE]` may take to end, for its connection to be used again."""
 
@@ -51,10 +50,13 @@ _OK: Final = range(200, 300)
 class Call:
     """Everything that goes out, and what is needed to read what comes back.
 
-    `secret` is the key in `headers`, so that no error repeats it. It does not print.
+    `hosts` are the `host:port` that the credential is for: those that its own format names, or that
+    the operator put in their place; egress sends it nowhere else. `secret` is the key in `headers`,
+    so that no error repeats it. It does not print.
     """
 
     url: str
+    hosts: frozenset[str]
     headers: Mapping[str, str]
     body: bytes
     secret: str
@@ -87,9 +89,7 @@ class CompletionsClient:
         if isinstance(call, ProviderFailure):
             return call
         try:
-            response = await self._egress.post(
-                call.url, headers=call.headers, body=call.body, limits=self._plain_limits
-            )
+            response = await self._send(call, self._plain_limits)
         except _BROKEN as error:
             return _broken(error)
         try:
@@ -106,9 +106,7 @@ class CompletionsClient:
             yield call
             return
         try:
-            response = await self._egress.post(
-                call.url, headers=call.headers, body=call.body, limits=self._stream_limits
-            )
+            response = await self._send(call, self._stream_limits)
         except _BROKEN as error:
             yield _broken(error)
             return
@@ -127,6 +125,11 @@ class CompletionsClient:
                         yield piece
         finally:
             response.close()
+
+    async def _send(self, call: Call, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        return await self._egress.post(
+            call.url, hosts=call.hosts, headers=call.headers, body=call.body, limits=limits
+        )
 
     async def _refused(self, response: aiohttp.ClientResponse, call: Call) -> ProviderFailure:
         try:

@@ -7,6 +7,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.egress_addresses import authority_of
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import Quirks
@@ -35,9 +36,10 @@ class OpenAICompatible:
     """Calls one provider of the registry, with keys that are one string."""
 
     def __init__(self, row: ProviderRow, client: CompletionsClient) -> None:
-        """`row` says what is particular about it."""
+        """`row` says what is particular about it; its keys are for the host of its base URL alone."""
         self._row = row
         self._url = row.base_url.rstrip("/") + PATH
+        self._hosts = frozenset({authority_of(row.base_url)})
         self._client = client
 
     async def complete(
@@ -63,6 +65,7 @@ class OpenAICompatible:
         row = self._row
         return Call(
             url=self._url,
+            hosts=self._hosts,
             headers={row.key_header: row.key_prefix + key, "Content-Type": "application/json"},
             body=request_body(attempt, request, row.quirks, streamed=streamed, usage_asked=True),
             secret=key,
