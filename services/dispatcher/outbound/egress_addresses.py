@@ -78,10 +78,11 @@ def parse(url: str) -> URL:
         raise EgressForbidden("the address has characters that do not belong there")
     try:
         parsed = URL(url)
-        port = parsed.port
+        # punycode is decoded here, and the library would do it again where nobody catches
+        host, port = parsed.host, parsed.port
     except ValueError:
         raise EgressForbidden("the address cannot be read") from None
-    if parsed.scheme not in {"https", "http"} or not parsed.host or not port:
+    if parsed.scheme not in {"https", "http"} or not host or not port:
         raise EgressForbidden("the address must begin with https:// and a host")
     # The library drops an empty user, so the text itself is looked at.
     if parsed.user is not None or "@" in url.partition("://")[2].partition("/")[0]:
