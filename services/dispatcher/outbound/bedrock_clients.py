@@ -6,6 +6,7 @@ and a client is kept for the next call. Nothing of the machine's own AWS setting
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -164,7 +165,12 @@ async def _close_if_done(kept: _Kept) -> None:
 def _session_with_models() -> aioboto3.Session:
     """A session that has made a client of both kinds, so that it reads no file any more."""
     session = hermetic_session()
-    asyncio.run(_make_one_of_each(session))
+    making = _make_one_of_each(session)
+    # Making a client waits for nothing but files, so it needs no loop; were it to wait one day, this
+    # process would not start.
+    with contextlib.suppress(StopIteration):
+        making.send(None)
+        raise RuntimeError("botocore waits for something while it makes a client")
     return session
 
 
