@@ -89,7 +89,7 @@ fix: $(READY) ## ruff: repair and format what can be
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-bench: $(READY) ## measure throughput and latency against two bare HTTP hops
+bench: $(READY) ## measure throughput and latency against two bare HTTP hops, and each adapter's share
 	$(PY) -m tests.bench
 
 schemas: $(READY) ## write AsyncAPI, golden schemas of new events and .env.example anew

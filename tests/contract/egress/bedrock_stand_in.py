@@ -8,7 +8,6 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -54,7 +53,6 @@ def signature_of(server: Handwritten, number: int, keys: AwsCredentials) -> str:
         keys.region,
     )
     at = headers["X-Amz-Date"]
-    assert datetime.strptime(at, "%Y%m%dT%H%M%SZ")  # noqa: DTZ007 - only its form is looked at
     request.context["timestamp"] = at
     canonical = signer.canonical_request(request)
     text = signer.string_to_sign(request, canonical)
