@@ -1,11 +1,12 @@
 """Clients of Amazon Bedrock: what they send, to whom, with whose credentials, and how many there are."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import aiohttp
 import msgspec
@@ -342,6 +343,7 @@ async def test_nothing_of_the_machines_own_aws_settings_is_used(
     for name, value in hostile.items():
         monkeypatch.setenv(name, value)
     async with (
+        _Opened(files) as opened,
         running_bedrock() as server,
         open_egress(allow=frozenset({f"127.0.0.1:{server.port}"})) as egress,
         open_bedrock_clients(egress, endpoint_url=server.url) as clients,
@@ -359,7 +361,31 @@ async def test_nothing_of_the_machines_own_aws_settings_is_used(
         assert headers.get("X-Amz-Security-Token") == identity.session_token
     assert "environment" not in str(headers).lower()
     assert not called.exists()
+    assert opened.paths == []
     assert listener.connections == 0
+
+
+class _Opened:
+    """Notes what is opened or listed below a folder, by the interpreter's own audit."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths: list[str] = []
+        self._folder = str(folder)
+        self._is_watching = False
+        sys.addaudithook(self._hear)  # for good: hooks cannot be taken away
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self._is_watching and event in {"open", "os.listdir", "os.scandir"}:
+            path = str(arguments[0])
+            if path.startswith(self._folder):
+                self.paths.append(path)
+
+    async def __aenter__(self) -> Self:
+        self._is_watching = True
+        return self
+
+    async def __aexit__(self, *_ending: object) -> None:
+        self._is_watching = False
 
 
 def _redirect(client: BedrockClient, url: str) -> None:
