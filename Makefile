@@ -104,7 +104,7 @@ fix: $(READY) ## ruff: repair and format what can be
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-bench: $(READY) ## measure throughput and latency against two bare HTTP hops
+bench: $(READY) ## measure throughput and latency against two bare HTTP hops, and each adapter's share
 	$(PY) -m tests.bench
 
 bench-rotation: $(READY) ## rotate and rewrap 10,000 credentials under load; no request may fail

@@ -32,6 +32,7 @@ from shared.events.topics import INFERENCE_GENERATIONS
 from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import open_consumer
+from tests.bench.adapters import added_by_adapters
 from tests.bench.report import Comparison, Report
 
 MODEL: Final = "openai/gpt-4o"
@@ -232,6 +233,8 @@ async def _until_committed(bootstrap_servers: str) -> float:
 def main() -> int:
     """Measure, print and write the report; 0."""
     report = Report(REPOSITORY / ".local" / "bench")
+    report.progress("what each provider's adapter adds to a bare call")
+    report.added = added_by_adapters()
     stack = Stack(Options(root=REPOSITORY / ".local" / "bench-stack"), output=sys.stdout)
     stack.up()
     try:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.adapters import Added
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -26,6 +28,7 @@ class Report:
 
     folder: Path
     comparisons: list[Comparison] = field(default_factory=list)
+    added: list[Added] = field(default_factory=list)
     rss: dict[str, float] = field(default_factory=dict)
     lag_seconds: float = 0.0
 
@@ -45,6 +48,7 @@ class Report:
             "",
             f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}",
             *map(_line, self.comparisons),
+            *map(_added_line, self.added),
             f"billing caught up {self.lag_seconds:.2f} s after the load",
             "resident memory: "
             + ", ".join(f"{name} {megabytes:.0f} MB" for name, megabytes in self.rss.items()),
@@ -55,6 +59,7 @@ class Report:
             json.dumps(
                 {
                     "comparisons": [asdict(comparison) for comparison in self.comparisons],
+                    "added_by_adapters": [asdict(added) for added in self.added],
                     "rss_megabytes": self.rss,
                     "billing_lag_seconds": self.lag_seconds,
                 },
@@ -62,6 +67,14 @@ class Report:
             ),
             encoding="utf-8",
         )
+
+
+def _added_line(added: Added) -> str:
+    return (
+        f"adapter {added.adapter} adds {added.added_ms:.2f} ms at {added.at_once}: "
+        f"p50 {added.adapter_p50_ms:.2f} against {added.bare_p50_ms:.2f} ms, "
+        f"{added.adapter_per_second:.0f} against {added.bare_per_second:.0f} calls/s"
+    )
 
 
 def _line(comparison: Comparison) -> str:

@@ -104,7 +104,9 @@ async def providers(
         yield opened
 
 
-@pytest.fixture(params=["openai", "mistral", "azure", "azure:openai", "azure:ai_foundry", "anthropic"])
+@pytest.fixture(
+    params=["openai", "mistral", "azure", "azure:openai", "azure:ai_foundry", "anthropic"]
+)
 def wire(
     request: pytest.FixtureRequest, simulator: Simulator, providers: Mapping[str, Provider]
 ) -> Wire:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,6 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.outbound.bedrock_client import BedrockApiKey
+from services.dispatcher.outbound.bedrock_clients import open_bedrock_clients
+from services.dispatcher.outbound.egress import open_egress
 from services.dispatcher.outbound.providers.registry import open_providers
 from shared.clock import SystemClock
 from tests.contract.providers.builders import attempt, request, string_secret
@@ -77,4 +81,16 @@ async def test_an_impostor_is_told_nothing(impostor: _Impostor) -> None:
     ) as opened:
         answer = await opened["openai"].complete(attempt(), string_secret(), request())
     assert answer == ProviderFailure(failure=FailureClass.UNREACHABLE)
+    assert impostor.heard == 0
+
+
+async def test_an_impostor_of_bedrock_is_told_nothing(impostor: _Impostor) -> None:
+    pair = f"localhost:{impostor.port}"
+    async with (
+        open_egress(allow=frozenset({pair})) as egress,
+        open_bedrock_clients(egress, endpoint_url=f"https://{pair}") as clients,
+        clients.client(BedrockApiKey(api_key="ABSK-key", region="us-east-1")) as client,
+    ):
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await client.converse(modelId="m", messages=[])
     assert impostor.heard == 0

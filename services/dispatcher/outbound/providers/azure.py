@@ -16,6 +16,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.egress_addresses import EgressForbidden, authority_of
 from services.dispatcher.outbound.providers.azure_resources import (
     extra_arguments_header,
     models_url,
@@ -84,7 +85,9 @@ class Azure:
         if not fits_a_header(key):
             return WRONG_SECRET
         url = models_url(resource, base_url=self._resources_url)
-        return await self._client.ask(url, headers={"api-key": key}, secret=key)
+        return await self._client.ask(
+            url, hosts=_host_named_by(url), headers={"api-key": key}, secret=key
+        )
 
     def _call(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
@@ -103,6 +106,7 @@ class Azure:
         )
         return Call(
             url=place.url,
+            hosts=_host_named_by(place.url),
             headers={
                 "api-key": key,
                 "Content-Type": "application/json",
@@ -134,6 +138,18 @@ def _resource_of(attempt: Attempt, secret: ProviderSecret) -> AzureResourceSecre
         if resource.resource_name == attempt.endpoint.resource:
             return resource
     return _NO_DEPLOYMENT
+
+
+@lru_cache(maxsize=_URLS_REMEMBERED_MAX)
+def _host_named_by(endpoint_url: str) -> frozenset[str]:
+    """The one host that the key of a deployment or resource is for; none when its address cannot be called.
+
+    The address is the credential's own, or made of its resource's name, or the operator's stand-in.
+    """
+    try:
+        return frozenset({authority_of(endpoint_url)})
+    except EgressForbidden:
+        return frozenset()
 
 
 @lru_cache(maxsize=_URLS_REMEMBERED_MAX)

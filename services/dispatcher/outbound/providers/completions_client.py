@@ -14,22 +14,21 @@ from typing_extensions import override
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
 from services.dispatcher.outbound.egress import (
+    ANSWER_BYTES_MAX,
+    ERROR_BYTES_MAX,
     PLAIN,
     STREAM,
     AddressForbidden,
     AnswerTooLarge,
     Egress,
-    EgressForbidden,
     ends_within,
     read_whole,
 )
+from services.dispatcher.outbound.egress_addresses import EgressForbidden
 from services.dispatcher.outbound.providers.failures import FailureReader
 from shared.clock import Clock
 from shared.events.replies import ReplyDelta
 
-ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
-"""The largest whole answer that is taken; what ingress can be sent is a little more."""
-ERROR_BYTES_MAX: Final = 64 * 1024
 END_OF_BODY_SECONDS: Final = 0.05
 """How long a stream that said its last word may take to end, for its connection to be used again."""
 
@@ -72,10 +71,13 @@ class Dialect(Protocol):
 class Call:
     """Everything that goes out, and what is needed to read what comes back.
 
-    `secret` is the key in `headers`, so that no error repeats it. It does not print.
+    `hosts` are the `host:port` that the credential is for: those that its own format names, or that
+    the operator put in their place; egress sends it nowhere else. `secret` is the key in `headers`,
+    so that no error repeats it. It does not print.
     """
 
     url: str
+    hosts: frozenset[str]
     headers: Mapping[str, str]
     body: bytes
     secret: str
@@ -108,9 +110,7 @@ class CompletionsClient:
         if isinstance(call, ProviderFailure):
             return call
         try:
-            response = await self._egress.post(
-                call.url, headers=call.headers, body=call.body, limits=self._plain_limits
-            )
+            response = await self._send(call, self._plain_limits)
         except _BROKEN as error:
             return _broken(error)
         try:
@@ -127,9 +127,7 @@ class CompletionsClient:
             yield call
             return
         try:
-            response = await self._egress.post(
-                call.url, headers=call.headers, body=call.body, limits=self._stream_limits
-            )
+            response = await self._send(call, self._stream_limits)
         except _BROKEN as error:
             yield _broken(error)
             return
@@ -150,15 +148,17 @@ class CompletionsClient:
             response.close()
 
     async def ask(
-        self, url: str, *, headers: Mapping[str, str], secret: str
+        self, url: str, *, hosts: frozenset[str], headers: Mapping[str, str], secret: str
     ) -> ProviderFailure | None:
         """Ask for something that only a good key is told; None when the provider answers it.
 
         What it answers is not looked at beyond its being JSON: an HTML page with status 200 comes
-        from a proxy in between. `secret` is the key in `headers`.
+        from a proxy in between. `secret` is the key in `headers`, `hosts` where it may go.
         """
         try:
-            response = await self._egress.get(url, headers=headers, limits=self._plain_limits)
+            response = await self._egress.send(
+                "GET", url, hosts=hosts, headers=headers, body=None, limits=self._plain_limits
+            )
         except _BROKEN as error:
             return _broken(error)
         try:
@@ -168,6 +168,11 @@ class CompletionsClient:
             return None if is_json else _NOT_JSON
         finally:
             response.close()
+
+    async def _send(self, call: Call, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        return await self._egress.post(
+            call.url, hosts=call.hosts, headers=call.headers, body=call.body, limits=limits
+        )
 
     async def _refused(self, response: aiohttp.ClientResponse, secret: str) -> ProviderFailure:
         try:

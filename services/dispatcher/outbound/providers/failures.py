@@ -18,13 +18,12 @@ from services.dispatcher.domain.failure import (
     FailureClass,
     ProviderFailure,
 )
+from services.dispatcher.outbound.providers.known_secrets import mask_pieces, mask_whole
 from services.dispatcher.outbound.providers.retry_after import parse_seconds, read_retry_after
 from shared.telemetry.redact import MASK, scrub
 
 _CODE_CHARACTERS_MAX: Final = 64
 _STATUS_OK: Final = 200
-_SECRET_CHARACTERS_MIN: Final = 6
-"""Shorter than this, a credential is part of ordinary words; masking it would say where it stands."""
 
 _BY_CODE: Final[Mapping[str, FailureClass]] = {
     "context_length_exceeded": FailureClass.CONTEXT_TOO_LONG,
@@ -182,9 +181,13 @@ def after_first_token(failure: ProviderFailure) -> ProviderFailure:
 
 @dataclass(frozen=True, slots=True)
 class FailureReader:
-    """Reads one call's failure. `secret` is the key that was sent, which nobody may repeat."""
+    """Reads one call's failure. `secret` is the key that was sent, which nobody may repeat.
+
+    `more_secrets` are other parts of a credential of several.
+    """
 
     secret: str
+    more_secrets: tuple[str, ...] = ()
 
     def from_answer(
         self, status: int, headers: Mapping[str, str], body: bytes, now: datetime
@@ -214,9 +217,9 @@ class FailureReader:
 
     def _clean(self, text: str) -> str:
         # The key first and all through, since a cut could leave a piece of it that nothing matches.
-        if len(self.secret) >= _SECRET_CHARACTERS_MIN:
-            text = text.replace(self.secret, MASK)
-        return scrub(_KEY_SHAPES.sub(MASK, text[: RAW_MESSAGE_BYTES_MAX * 2]))
+        secrets = (self.secret, *self.more_secrets)
+        text = mask_whole(text, secrets)[: RAW_MESSAGE_BYTES_MAX * 2]
+        return scrub(_KEY_SHAPES.sub(MASK, mask_pieces(text, secrets)))
 
 
 def _classify(status: int, error: _ErrorObject, message: str) -> FailureClass:

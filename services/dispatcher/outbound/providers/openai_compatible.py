@@ -7,6 +7,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.egress_addresses import authority_of
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.header_keys import header_key
@@ -16,7 +17,6 @@ from services.dispatcher.outbound.providers.quirks import Quirks
 from services.dispatcher.ports import ProviderSecret
 
 PATH = "/chat/completions"
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,12 @@ class OpenAICompatible:
     """Calls one provider of the registry, with keys that are one string."""
 
     def __init__(self, row: ProviderRow, client: CompletionsClient) -> None:
-        """`row` says what is particular about it."""
+        """`row` says what is particular about it; its keys are for the host of its base URL alone."""
         self._row = row
         self._base_url = row.base_url.rstrip("/")
         self._url = self._base_url + PATH
         self._dialect = OpenAIDialect(row.quirks)
+        self._hosts = frozenset({authority_of(row.base_url)})
         self._client = client
 
     async def complete(
@@ -71,6 +72,7 @@ class OpenAICompatible:
             return key
         return await self._client.ask(
             self._base_url + row.check_path,
+            hosts=self._hosts,
             headers={row.key_header: row.key_prefix + key},
             secret=key,
         )
@@ -84,6 +86,7 @@ class OpenAICompatible:
         row = self._row
         return Call(
             url=self._url,
+            hosts=self._hosts,
             headers={row.key_header: row.key_prefix + key, "Content-Type": "application/json"},
             body=request_body(attempt, request, row.quirks, streamed=streamed, usage_asked=True),
             secret=key,

@@ -10,14 +10,8 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
-from services.dispatcher.outbound.egress import (
-    PLAIN,
-    AddressForbidden,
-    Egress,
-    EgressForbidden,
-    is_public,
-    open_egress,
-)
+from services.dispatcher.outbound.egress import PLAIN, AddressForbidden, Egress, open_egress
+from services.dispatcher.outbound.egress_addresses import EgressForbidden, authority_of, is_public
 
 _SERVICES = Path(__file__).parents[4] / "services"
 
@@ -70,9 +64,18 @@ async def listener() -> AsyncIterator[_Listener]:
         yield counted
 
 
-async def _post(egress: Egress, url: str) -> None:
-    response = await egress.post(url, headers={}, body=b"{}", limits=PLAIN)
+async def _post(egress: Egress, url: str, hosts: frozenset[str] | None = None) -> None:
+    """Post to an address with a credential that is for its host, unless `hosts` says otherwise."""
+    named = _host_of(url) if hosts is None else hosts
+    response = await egress.post(url, hosts=named, headers={}, body=b"{}", limits=PLAIN)
     response.close()
+
+
+def _host_of(url: str) -> frozenset[str]:
+    try:
+        return frozenset({authority_of(url)})
+    except EgressForbidden:
+        return frozenset()
 
 
 _HOSTILE = [
@@ -251,13 +254,40 @@ def test_public_addresses_are_told_from_all_others(address: str, public: bool) -
     assert is_public(address) is public
 
 
-def test_no_other_file_of_any_service_makes_a_client_session() -> None:
-    makers = {
-        str(path.relative_to(_SERVICES))
-        for path in _SERVICES.rglob("*.py")
-        if any(
-            word in path.read_text()
-            for word in ("ClientSession(", "TCPConnector(", "aiohttp.request(")
-        )
-    }
-    assert makers == {"dispatcher/outbound/egress.py"}
+@pytest.mark.parametrize("answers", [["127.0.0.1", "1.1.1.1"], ["1.1.1.1", "10.0.0.7"]])
+async def test_a_name_is_refused_when_one_of_its_answers_is_not_public(answers: list[str]) -> None:
+    async with open_egress(resolver=_NamesThatLie(*answers)) as egress:
+        with pytest.raises(aiohttp.ClientConnectorError) as refused:
+            await _post(egress, "https://example.openai.azure.com/")
+        assert isinstance(refused.value.os_error, AddressForbidden)
+
+
+async def test_a_credential_goes_to_no_host_that_it_is_not_for(listener: _Listener) -> None:
+    pair = f"127.0.0.1:{listener.port}"
+    async with open_egress(allow=frozenset({pair})) as egress:
+        for hosts in (
+            [],
+            ["api.openai.com:443"],
+            [f"127.0.0.1:{listener.port + 1}"],
+            ["127.0.0.1"],
+        ):
+            with pytest.raises(EgressForbidden, match="not for this host"):
+                await _post(egress, f"http://{pair}/", frozenset(hosts))
+        assert listener.connections == 0
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await _post(egress, f"http://{pair}/", frozenset({"api.openai.com:443", pair}))
+    assert listener.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://api.openai.com/v1", "api.openai.com:443"),
+        ("HTTPS://API.OpenAI.com:443/v1?x=y", "api.openai.com:443"),
+        ("http://simulator:9300/v1", "simulator:9300"),
+        ("http://[::1]:9300/v1", "[::1]:9300"),
+        ("https://xn--pple-43d.com/", "xn--pple-43d.com:443"),
+    ],
+)
+def test_the_host_that_an_address_names(url: str, host: str) -> None:
+    assert authority_of(url) == host

@@ -13,6 +13,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.egress_addresses import authority_of
 from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
 from services.dispatcher.outbound.providers.anthropic.messages_request import (
     MessagesRequest,
@@ -42,6 +43,7 @@ class Anthropic:
         """`base_url` ends before `/v1`."""
         self._base_url = base_url.rstrip("/")
         self._url = self._base_url + PATH
+        self._hosts = frozenset({authority_of(base_url)})
         self._client = client
 
     async def complete(
@@ -66,7 +68,9 @@ class Anthropic:
         if isinstance(key, ProviderFailure):
             return key
         headers = {"x-api-key": key, "anthropic-version": VERSION}
-        return await self._client.ask(self._base_url + MODELS_PATH, headers=headers, secret=key)
+        return await self._client.ask(
+            self._base_url + MODELS_PATH, hosts=self._hosts, headers=headers, secret=key
+        )
 
     def _call(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest, *, streamed: bool
@@ -79,6 +83,7 @@ class Anthropic:
             return written
         return Call(
             url=self._url,
+            hosts=self._hosts,
             headers=_headers(key, written),
             body=_encode({"model": attempt.endpoint.provider_model, **written.body}),
             secret=key,
