@@ -330,6 +330,18 @@ def test_endpoints_that_only_serve_own_keys_have_no_shared_capacity() -> None:
     assert len(planned(credential("own"), catalog=catalog).attempts) == 1
 
 
+def test_of_two_endpoints_at_one_provider_only_the_one_for_own_keys_is_not_shared() -> None:
+    mine = msgspec.structs.replace(catalog_endpoint("openai", byok_only=True), model="mine-alone")
+    found = planned(
+        credential("own"), catalog={MODEL: model(MODEL, catalog_endpoint("openai"), mine)}
+    )
+    assert [(each.tier, each.endpoint.id) for each in found.attempts] == [
+        ("prioritized", "openai/gpt-4o"),
+        ("prioritized", "openai/mine-alone"),
+        ("shared", "openai/gpt-4o"),
+    ]
+
+
 def test_provider_only_ignore_and_order_without_fallbacks_restrict() -> None:
     def providers(**preferences: object) -> list[str]:
         return [each.endpoint.provider for each in planned(provider=preferences).attempts]
