@@ -15,7 +15,7 @@ from shared.events.codec import Received
 from shared.events.completions import CompletionRequested
 from shared.events.credentials import CredentialsHeartbeat
 from shared.events.dead_letters import DeadLettered
-from shared.events.envelope import CallReply
+from shared.events.envelope import CallReply, Refused
 from shared.events.generations import GenerationAbandoned
 from shared.events.topics import (
     ACCOUNTS_STATE,
@@ -478,7 +478,8 @@ class Answerer:
         return [self._answer(call.command) for call in calls]
 
     def _answer(self, command: object) -> CallReply:
-        assert isinstance(command, AddCredits)
+        if not isinstance(command, AddCredits):  # another test's, whose caller may still wait
+            return Refused(code="invalid", message="only AddCredits here")
         self.amounts.append(command.amount_nano_usd)
         return CreditsKept(
             account_id=command.account_id,
