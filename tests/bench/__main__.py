@@ -41,8 +41,9 @@ ROUNDS: Final = 5
 WARM_SECONDS: Final = 10
 WARM_ROUNDS_MAX: Final = 9
 _SETTLED: Final = 0.9
+_SETTLED_ROUNDS: Final = 2
 """The broker's machine code is made while it runs: cold, it takes three times the CPU a request. It is
-warm when ten seconds of load save less than a tenth of that."""
+warm when twice in a row ten seconds of load save less than a tenth of that."""
 SECONDS: Final = 6
 _LAG_SECONDS_MAX: Final = 60.0
 _POLL_SECONDS: Final = 0.02
@@ -179,17 +180,18 @@ def _median(loads: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def warm(product: Side, broker_pid: int, report: Report) -> None:
-    """Load until the broker's CPU a request no longer falls."""
-    before = float("inf")
+    """Load until the broker's CPU a request no longer falls, twice in a row: one may be a noisy one."""
+    least, settled = float("inf"), 0
     for _ in range(WARM_ROUNDS_MAX):
         report.progress(f"warming the broker for {WARM_SECONDS} s")
         used = cpu_seconds(broker_pid)
         found = load(product, "plain", connections=32, seconds=WARM_SECONDS)
         a_request = (cpu_seconds(broker_pid) - used) / (found["per_second"] * WARM_SECONDS)
         report.progress(f"the broker takes {a_request * 1e3:.3f} ms of CPU a request")
-        if a_request > before * _SETTLED:
+        settled = settled + 1 if a_request > least * _SETTLED else 0
+        if settled == _SETTLED_ROUNDS:
             return
-        before = a_request
+        least = min(least, a_request)
 
 
 def cpu_seconds(pid: int) -> float:
