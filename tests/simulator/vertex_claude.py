@@ -8,7 +8,8 @@ from tests.simulator import anthropic_request
 from tests.simulator.anthropic_request import TranslatedRequest
 from tests.simulator.errors import Cause, RequestRefused
 
-VERSION: Final = "vertex-2023-10-16"
+VERSIONS: Final = {"vertex-2023-10-16": "2023-06-01", "2026-10-21": "2026-10-21"}
+"""Google's documented one, and the one that Anthropic's SDK sends since 2.x: what each is elsewhere."""
 
 
 def claude_of(model: str) -> str:
@@ -22,7 +23,8 @@ def decode(body: bytes, model: str, *, streamed: bool) -> TranslatedRequest:
         fields = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         raise _invalid("The request body is not valid JSON") from problem
-    if fields.pop("anthropic_version", None) != VERSION:
+    version = VERSIONS.get(fields.pop("anthropic_version", ""))
+    if version is None:
         raise _invalid("anthropic_version: Field required")
     if "model" in fields:
         raise _invalid("model: Extra inputs are not permitted")
@@ -30,7 +32,10 @@ def decode(body: bytes, model: str, *, streamed: bool) -> TranslatedRequest:
         raise _invalid("service_tier: Extra inputs are not permitted")
     if bool(fields.get("stream")) is not streamed:
         raise _invalid("stream: does not go with the method")
-    return anthropic_request.decode(msgspec.json.encode({**fields, "model": claude_of(model)}))
+    named = msgspec.json.encode({**fields, "model": claude_of(model)})
+    request = anthropic_request.decode(named)
+    anthropic_request.refuse_for_version(request, version)
+    return request
 
 
 def _invalid(message: str) -> RequestRefused:

@@ -221,8 +221,10 @@ async def test_what_goes_back_is_what_was_signed(
     ]
     assert handwritten.headers[0]["Authorization"].startswith("Bearer ya29.")
     assert handwritten.paths == [
-        "/v1/projects/my-project-123/locations/us-central1/publishers/google/models/"
-        "gemini-3-flash-preview:generateContent"
+        (
+            "/v1/projects/my-project-123/locations/us-central1/publishers/google/models/"
+            "gemini-3-flash-preview:generateContent"
+        )
     ]
     assert b"PRIVATE KEY" not in handwritten.bodies[0]
 

@@ -36,6 +36,7 @@ from services.dispatcher.ports import ProviderSecret
 from shared.events.credential_secrets import VertexSecret
 
 ANTHROPIC_VERSION: Final = "vertex-2023-10-16"
+"""The one that Google documents, which knows sampling; Anthropic's own newest does not."""
 CHECK_MODEL: Final = "gemini-2.5-flash-lite"
 """Whose tokens are counted to check a key: the Gemini that is served in the most regions."""
 
