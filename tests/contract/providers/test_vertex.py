@@ -367,6 +367,20 @@ async def test_a_private_key_that_is_none_is_never_sent(gemini: Wire, simulator:
     assert simulator.accounts.mints == 0
 
 
+async def test_a_model_that_the_region_does_not_serve_is_a_misconfiguration(
+    gemini: Wire, simulator: Simulator
+) -> None:
+    refused = Status(status=400, code="failed_precondition")
+    simulator.scripts.put(gemini.key(), Script([refused]))
+    failure = await gemini.complete()
+    assert isinstance(failure, ProviderFailure)
+    assert (failure.failure, failure.status) == (FailureClass.MISCONFIGURED, 400)
+    gone = gemini.attempt(provider_model="gemini-of-yesterday")
+    failure = await gemini.provider.complete(gone, gemini.secret(), request())
+    assert isinstance(failure, ProviderFailure)
+    assert (failure.failure, failure.status) == (FailureClass.MISCONFIGURED, 404)
+
+
 async def test_a_refused_permission_is_named(gemini: Wire) -> None:
     failure = await gemini.complete("403")
     assert isinstance(failure, ProviderFailure)
