@@ -24,7 +24,7 @@ def _refreshed(simulator: Simulator, scope: str = SCOPE, **changes: Any) -> str:
     credentials = Credentials.from_service_account_info(  # type: ignore[no-untyped-call] # google-auth's own
         info | changes, scopes=[scope]
     )
-    credentials.refresh(Request())  # type: ignore[no-untyped-call] # google-auth's own
+    credentials.refresh(Request())
     return str(credentials.token)
 
 
