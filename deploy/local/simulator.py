@@ -8,11 +8,15 @@ _UNVERSIONED = ("anthropic",)
 
 
 def simulator_endpoints(host: str, port: int) -> dict[str, str]:
-    """Provider slug → the base URL that its adapter appends its usual path to."""
+    """Provider slug → the base URL that its adapter appends its usual path to.
+
+    `google-oauth` is where Vertex's access tokens come from, whole.
+    """
     simulator = f"http://{host}:{port}"
     return {
         **dict.fromkeys(_VERSIONED, f"{simulator}/v1"),
-        **dict.fromkeys((*_UNVERSIONED, "azure"), simulator),
+        **dict.fromkeys((*_UNVERSIONED, "azure", "google-vertex"), simulator),
+        "google-oauth": f"{simulator}/token",
     }
 
 

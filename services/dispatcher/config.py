@@ -41,7 +41,8 @@ class ProvidersConfig:
         "PROVIDER_ENDPOINTS",
         "Other base URLs for providers, as JSON or a file's path; their adapters append the usual "
         "paths. That of azure stands for the host of every whole resource, not for deployments, "
-        "which bring their own address",
+        "which bring their own address; that of google-vertex for the hosts of all regions, and "
+        "google-oauth is where its access tokens come from",
         example='{"openai": "http://127.0.0.1:9300/v1"}',
         default=(),
         parse=provider_endpoints,

@@ -22,7 +22,7 @@ from services.dispatcher.outbound.kafka_observations import KafkaObservations
 from services.dispatcher.outbound.kafka_replies import KafkaReplies
 from services.dispatcher.outbound.kafka_spending import KafkaSpending
 from services.dispatcher.outbound.measurements import Measurements
-from services.dispatcher.outbound.providers.registry import SLUGS, open_providers
+from services.dispatcher.outbound.providers.registry import ENDPOINT_NAMES, open_providers
 from services.dispatcher.outbound.vault_credentials import VaultCredentials
 from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
 from services.dispatcher.ports import Provider
@@ -281,13 +281,13 @@ def _build(
 
 
 def _of_known_providers(endpoints: Mapping[str, str]) -> Mapping[str, str]:
-    """The base URLs of providers there are adapters for; the others are said and passed over.
+    """The base URLs that there are adapters for; the others are said and passed over.
 
     One list of endpoints may serve installations of several versions.
     """
-    for slug in sorted(endpoints.keys() - SLUGS):
+    for slug in sorted(endpoints.keys() - ENDPOINT_NAMES):
         get_logger("wiring").warning("PROVIDER_ENDPOINTS names an unknown provider", provider=slug)
-    return {slug: url for slug, url in endpoints.items() if slug in SLUGS}
+    return {slug: url for slug, url in endpoints.items() if slug in ENDPOINT_NAMES}
 
 
 def _ignore(_result: object) -> None:

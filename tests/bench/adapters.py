@@ -27,7 +27,15 @@ from services.dispatcher.domain.reply import WholeReply
 from services.dispatcher.outbound.providers.registry import open_providers
 from services.dispatcher.ports import ProviderSecret
 from shared.clock import SystemClock
-from tests.contract.providers.builders import attempt, azure_secret, request, string_secret
+from shared.events.credential_secrets import VertexSecret
+from tests.contract.providers.builders import (
+    attempt,
+    azure_secret,
+    request,
+    string_secret,
+    vertex_secret,
+)
+from tests.support.pasted_keys import rsa_public_pem
 
 AT_ONCE: Final = (1, 32)
 ROUNDS: Final = 3
@@ -50,6 +58,7 @@ class Adapter:
     path: str
     headers: Mapping[str, str]
     secret: Callable[[str], ProviderSecret]
+    model: str = "gpt-4o"
 
 
 ADAPTERS: Final = (
@@ -66,6 +75,15 @@ ADAPTERS: Final = (
         path=_AZURE_PATH,
         headers={"api-key": _AZURE_KEY},
         secret=lambda url: azure_secret(url + _AZURE_PATH, _AZURE_KEY),
+    ),
+    Adapter(
+        slug="google-vertex",
+        base_path="",
+        # What is bare is the simulator's OpenAI wire: the token of Vertex's own is the adapter's.
+        path="/v1/chat/completions",
+        headers={"Authorization": f"Bearer {_KEY}"},
+        secret=lambda _url: vertex_secret("sk-bench-adapter-key"),
+        model="gemini-2.5-flash",
     ),
 )
 """`base_path` is what PROVIDER_ENDPOINTS gets; None where credentials name the address."""
@@ -113,6 +131,7 @@ async def both_sides(
 ) -> AsyncIterator[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]]:
     """One bare call, and one by the adapter."""
     endpoints = {} if adapter.base_path is None else {adapter.slug: url + adapter.base_path}
+    endpoints["google-oauth"] = url + "/token"
     async with (
         open_providers(
             endpoints=endpoints,
@@ -121,12 +140,17 @@ async def both_sides(
         ) as providers,
         aiohttp.ClientSession(auto_decompress=False) as session,
     ):
+        secret = adapter.secret(url)
+        if isinstance(secret, VertexSecret):
+            known = f"{url}/_control/service_accounts/{secret.client_email}"
+            async with session.put(known, json={"public_key": rsa_public_pem()}) as response:
+                response.raise_for_status()
         body = json.dumps(
             {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
         ).encode()
         headers = {**adapter.headers, "Content-Type": "application/json"}
-        provider, to = providers[adapter.slug], attempt(adapter.slug)
-        secret, asked = adapter.secret(url), request(_TEXT)
+        provider, asked = providers[adapter.slug], request(_TEXT)
+        to = attempt(adapter.slug, provider_model=adapter.model)
 
         async def bare() -> None:
             async with session.post(url + adapter.path, data=body, headers=headers) as response:

@@ -25,6 +25,7 @@ from tests.simulator.call_log import CallLog
 from tests.simulator.chat_request import ChatRequest
 from tests.simulator.control import Control
 from tests.simulator.errors import Cause, ErrorAnswer, RequestRefused
+from tests.simulator.google_tokens import ServiceAccounts, TokenEndpoint
 from tests.simulator.openai_wire import OpenAIWire
 from tests.simulator.playback import Playback
 from tests.simulator.scripts import (
@@ -35,6 +36,7 @@ from tests.simulator.scripts import (
     ScriptBook,
     Status,
 )
+from tests.simulator.vertex_routes import VertexRoutes
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 _MISSING = "missing"
@@ -274,7 +276,9 @@ def _error_response(error: ErrorAnswer) -> web.Response:
     )
 
 
-def make_application(scripts: ScriptBook, calls: CallLog) -> web.Application:
+def make_application(
+    scripts: ScriptBook, calls: CallLog, accounts: ServiceAccounts
+) -> web.Application:
     """Put the handlers together; control routes come first, the catch-all last."""
     application = web.Application(client_max_size=BODY_BYTES_MAX)
     application.add_routes(Control(scripts=scripts, calls=calls).routes())
@@ -285,6 +289,9 @@ def make_application(scripts: ScriptBook, calls: CallLog) -> web.Application:
         azure=AzureWire(),
         anthropic=AnthropicWire(),
     )
+    application.add_routes(TokenEndpoint(accounts).routes())
+    vertex = VertexRoutes(scripts=scripts, calls=calls, accounts=accounts)
+    application.add_routes(vertex.routes())
     application.add_routes(providers.routes())
     return application
 
@@ -297,6 +304,7 @@ class Simulator:
     port: int
     scripts: ScriptBook
     calls: CallLog
+    accounts: ServiceAccounts
 
     @property
     def url(self) -> str:
@@ -309,9 +317,9 @@ async def running_simulator(
     calls: CallLog, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Simulator]:
     """Serve until the block is left; port 0 takes a free one."""
-    scripts = ScriptBook()
+    scripts, accounts = ScriptBook(), ServiceAccounts()
     runner = web.AppRunner(
-        make_application(scripts, calls),
+        make_application(scripts, calls, accounts),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_SHUTDOWN_SECONDS,
@@ -320,6 +328,6 @@ async def running_simulator(
     try:
         await web.TCPSite(runner, host, port, backlog=4096).start()
         bound_port = cast("int", runner.addresses[0][1])
-        yield Simulator(host=host, port=bound_port, scripts=scripts, calls=calls)
+        yield Simulator(host=host, port=bound_port, scripts=scripts, calls=calls, accounts=accounts)
     finally:
         await runner.cleanup()

@@ -20,7 +20,7 @@ from tests.simulator.usage import Usage
 
 CALLS_MAX = 200_000
 
-WireName = Literal["openai", "azure", "anthropic"]
+WireName = Literal["openai", "azure", "anthropic", "gemini", "vertex-anthropic", "vertex-openai"]
 Outcome = Literal["running", "completed", "failed", "client_gone"]
 
 

@@ -8,11 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorAnswer:
-    """An error as it goes to the client; `body` is the whole JSON object."""
+    """An error as it goes to the client; `body` is the whole JSON object, `in_list` puts it into a list."""
 
     status: int
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
+    in_list: bool = False
+
+    @property
+    def content(self) -> Any:
+        """What is written."""
+        return [self.body] if self.in_list else self.body
 
 
 class Cause(StrEnum):

@@ -72,7 +72,7 @@ class Playback:
     def refuse(self, error: ErrorAnswer) -> web.Response:
         """Answer with an error."""
         self._failed(error.status)
-        return self._json(msgspec.json.encode(error.body), error.status, error.headers)
+        return self._json(msgspec.json.encode(error.content), error.status, error.headers)
 
     def _compose(self, request: ChatRequest, model: str, how: Performance) -> Answer:
         return compose(

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
 )
 
 from services.key_vault.domain.formats.parsed_secret import Conditions, ParsedSecret
@@ -100,6 +102,14 @@ def rsa_pem(bits: int = 2048, *, passphrase: str | None = None, old_style: bool 
     encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     form = PrivateFormat.TraditionalOpenSSL if old_style else PrivateFormat.PKCS8
     return key.private_bytes(Encoding.PEM, form, encryption).decode()
+
+
+@cache
+def rsa_public_pem() -> str:
+    """The public half of `rsa_pem()`, as Google keeps it of a service account."""
+    private = load_pem_private_key(rsa_pem().encode(), password=None)
+    form = PublicFormat.SubjectPublicKeyInfo
+    return private.public_key().public_bytes(Encoding.PEM, form).decode()
 
 
 @cache

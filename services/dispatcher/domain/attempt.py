@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shared.events.catalog import VertexApi
 from shared.events.credentials import CredentialChanged
 from shared.events.generations import Tier
 from shared.events.usage import Prices
@@ -16,6 +17,9 @@ class Endpoint:
     Azure resource, which `resource` names, it is `azure/<resource>/<provider_model>`. It is what
     events, health and activity name an endpoint by, so it stays the same for as long as the endpoint
     does.
+
+    `api` says which of Google Vertex's wires speaks to the model, `regions` are the only ones of the
+    provider that serve it (empty: all); both as the catalog has them.
     """
 
     id: str
@@ -26,6 +30,8 @@ class Endpoint:
     context_length_tokens: int
     output_tokens_max: int
     resource: str | None = None
+    api: VertexApi | None = None
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,8 @@ def _candidate(
         context_length_tokens=listed.context_length_tokens,
         output_tokens_max=listed.output_tokens_max,
         resource=resource,
+        api=listed.api,
+        regions=tuple(listed.regions),
     )
     return Candidate(
         Attempt(model=model.slug, endpoint=endpoint, credential=credential, tier=tier), order

@@ -7,17 +7,20 @@ import msgspec
 
 from services.dispatcher.domain.attempt import Attempt, Endpoint
 from services.dispatcher.domain.request import ChatRequest, read_request
+from shared.events.catalog import VertexApi
 from shared.events.credential_secrets import (
     AzureDeploymentSecret,
     AzureResourceSecret,
     AzureResourceType,
     AzureSecret,
     StringSecret,
+    VertexSecret,
 )
 from shared.events.credentials import CredentialChanged, Filters
 from shared.events.generations import Tier
 from shared.events.usage import Prices
 from shared.ids import AccountId, CredentialId
+from tests.support.pasted_keys import rsa_pem
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -46,6 +49,8 @@ def attempt(
     model: str = "openai/gpt-4o",
     provider_model: str | None = None,
     resource: str | None = None,
+    api: VertexApi | None = None,
+    regions: tuple[str, ...] = (),
     tier: Tier = "prioritized",
 ) -> Attempt:
     return Attempt(
@@ -59,6 +64,8 @@ def attempt(
             context_length_tokens=128_000,
             output_tokens_max=16_384,
             resource=resource,
+            api=api,
+            regions=regions,
         ),
         credential=credential(provider),
         tier=tier,
@@ -101,3 +108,15 @@ def azure_resource_secret(
 ) -> AzureSecret:
     resource = AzureResourceSecret(resource_name=name, resource_type=resource_type, api_key=key)
     return AzureSecret(deployments=[], resources=[resource])
+
+
+def vertex_secret(
+    name: str = "sk-test-ok-key", *, region: str = "us-central1", private_key: str | None = None
+) -> VertexSecret:
+    return VertexSecret(
+        project_id="my-project-123",
+        private_key_id="0123456789abcdef0123456789abcdef0123ab12",
+        private_key=rsa_pem() if private_key is None else private_key,
+        client_email=f"{name}@my-project-123.iam.gserviceaccount.com",
+        region=region,
+    )

@@ -47,6 +47,7 @@ _NO_EFFORT: Final = Unsupported("its models think or do not; no request says how
 _NO_SWITCH: Final = Unsupported(
     "it may call several tools at once, but takes no parallel_tool_calls that forbids it"
 )
+_DATA_ONLY: Final = Unsupported("Vertex AI does not fetch images for Claude; data URLs it takes")
 
 
 def _all_but(unsupported: Mapping[Capability, Unsupported] | None = None) -> Row:
@@ -72,4 +73,8 @@ TABLE: Final[Mapping[str, Row]] = {
     "google-ai-studio": _all_but({Capability.PARALLEL_TOOLS: _NO_SWITCH}),
     "cohere": _all_but({Capability.PARALLEL_TOOLS: _NO_SWITCH}),
     "openrouter": _all_but(),
+    "google-vertex": _all_but({Capability.PARALLEL_TOOLS: _NO_SWITCH}),
+    "google-vertex:anthropic": _all_but({Capability.IMAGE: _DATA_ONLY}),
+    "google-vertex:openai": _all_but({Capability.IMAGE: _TEXT_ONLY}),
 }
+"""By provider, and by the wire of those that speak several (`google-vertex:<api>`)."""

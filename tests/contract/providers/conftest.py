@@ -12,6 +12,7 @@ from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
+from shared.events.catalog import VertexApi
 from shared.events.credential_secrets import AzureResourceType
 from tests.contract.providers.builders import (
     attempt,
@@ -19,15 +20,28 @@ from tests.contract.providers.builders import (
     azure_secret,
     request,
     string_secret,
+    vertex_secret,
 )
 from tests.contract.providers.handwritten import Handwritten, running_handwritten
 from tests.simulator.app import Simulator, running_simulator
 from tests.simulator.call_log import CallLog
+from tests.simulator.scripts import WELL_KNOWN
+from tests.support.pasted_keys import rsa_public_pem
 
 CLAUDE = "claude-haiku-4-5-20251001"
 AZURE_PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-08-01-preview"
 
 
+VERTEX_MODELS: dict[VertexApi, str] = {
+    "gemini": "gemini-2.5-flash",
+    "anthropic": "claude-haiku-4-5@20251001",
+    "openai": "openai/gpt-oss-120b-maas",
+}
+
+ON_VERTEX: dict[str, int] = {"invalid": 400, "quota": 403}
+"""Statuses of its own: of the token endpoint, and of a project without billing."""
+
+_APIS: dict[str, VertexApi] = {"": "gemini", "anthropic": "anthropic", "openai": "openai"}
 _RESOURCE_TYPES: dict[str, AzureResourceType] = {"openai": "openai", "ai_foundry": "ai_foundry"}
 
 
@@ -39,8 +53,20 @@ class Wire:
     slug: str
     url: str
     resource_type: AzureResourceType | None = None
+    api: VertexApi | None = None
+
+    @property
+    def native(self) -> str:
+        """Whose finish reasons and errors are told: `openai`, `anthropic` or `gemini`."""
+        if self.api is not None:
+            return self.api
+        return "anthropic" if self.slug == "anthropic" else "openai"
 
     def attempt(self, **parts: Any) -> Attempt:
+        if self.api is not None:
+            model = VERTEX_MODELS[self.api]
+            vertex = {"model": f"x/{model}", "provider_model": model, "api": self.api}
+            return attempt(self.slug, **(vertex | parts))
         if self.resource_type is not None:
             parts["resource"] = "res"
         if self.slug == "anthropic":
@@ -49,9 +75,14 @@ class Wire:
         return attempt(self.slug, **parts)
 
     def key(self, marker: str = "ok") -> str:
+        """What the simulator knows the credential by."""
+        if self.slug == "google-vertex":
+            return vertex_secret(f"sk-test-{marker}-key").client_email
         return f"azure-0123-{marker}-9876" if self.slug == "azure" else f"sk-test-{marker}-key"
 
     def secret(self, marker: str = "ok") -> ProviderSecret:
+        if self.slug == "google-vertex":
+            return vertex_secret(f"sk-test-{marker}-key")
         if self.resource_type is not None:
             return azure_resource_secret(self.resource_type, f"azure-0123-{marker}-9876")
         if self.slug == "azure":
@@ -76,6 +107,9 @@ class Wire:
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     async with running_simulator(CallLog(SystemClock(), id_prefix="test")) as running:
+        for marker in ("ok", *WELL_KNOWN):
+            email = vertex_secret(f"sk-test-{marker}-key").client_email
+            running.accounts.put(email, rsa_public_pem())
         yield running
 
 
@@ -96,6 +130,8 @@ async def providers(
             "openai": simulator.url + "/v1",
             "mistral": simulator.url + "/v1",
             "anthropic": simulator.url,
+            "google-vertex": simulator.url,
+            "google-oauth": simulator.url + "/token",
             "deepseek": handwritten.url,
         },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}", f"127.0.0.1:{handwritten.port}"}),
@@ -105,17 +141,33 @@ async def providers(
 
 
 @pytest.fixture(
-    params=["openai", "mistral", "azure", "azure:openai", "azure:ai_foundry", "anthropic"]
+    params=[
+        "openai",
+        "mistral",
+        "azure",
+        "azure:openai",
+        "azure:ai_foundry",
+        "anthropic",
+        "google-vertex",
+        "google-vertex:anthropic",
+        "google-vertex:openai",
+    ]
 )
 def wire(
     request: pytest.FixtureRequest, simulator: Simulator, providers: Mapping[str, Provider]
 ) -> Wire:
-    slug, _, resource_type = str(request.param).partition(":")
+    return wire_of(str(request.param), providers, simulator)
+
+
+def wire_of(name: str, providers: Mapping[str, Provider], simulator: Simulator) -> Wire:
+    """`azure:<type of resource>`, `google-vertex:<api>`, or a provider's slug."""
+    slug, _, rest = name.partition(":")
     return Wire(
         provider=providers[slug],
         slug=slug,
         url=simulator.url,
-        resource_type=_RESOURCE_TYPES.get(resource_type),
+        resource_type=_RESOURCE_TYPES.get(rest) if slug == "azure" else None,
+        api=_APIS[rest] if slug == "google-vertex" else None,
     )
 
 
@@ -124,7 +176,12 @@ async def every_provider(simulator: Simulator) -> AsyncIterator[Mapping[str, Pro
     """All of the registry, each answered by the simulator."""
     endpoints = {row.slug: simulator.url + "/v1" for row in ROWS}
     async with open_providers(
-        endpoints={**endpoints, "anthropic": simulator.url},
+        endpoints={
+            **endpoints,
+            "anthropic": simulator.url,
+            "google-vertex": simulator.url,
+            "google-oauth": simulator.url + "/token",
+        },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}"}),
         clock=SystemClock(),
     ) as opened:

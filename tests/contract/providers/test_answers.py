@@ -5,7 +5,7 @@ import msgspec
 from services.dispatcher.domain.reply import StreamEnded, WholeReply
 from shared.events.replies import Message, ReplyDelta
 from shared.events.usage import Usage
-from tests.contract.providers.conftest import CLAUDE, Wire
+from tests.contract.providers.conftest import Wire
 from tests.simulator.app import Simulator
 from tests.simulator.scripts import CachedTokens, ReasoningTokens, Script
 from tests.simulator.usage import TOOL_CALL_TOKENS, answer_text
@@ -28,13 +28,13 @@ async def test_a_plain_answer_comes_whole(wire: Wire, simulator: Simulator) -> N
     assert isinstance(reply, WholeReply)
     (choice,) = reply.choices
     assert choice.message == Message(role="assistant", content=answer_text(5))
-    native = "end_turn" if wire.slug == "anthropic" else "stop"
+    native = {"anthropic": "end_turn", "gemini": "STOP"}.get(wire.native, "stop")
     assert (choice.finish_reason, choice.native_finish_reason) == ("stop", native)
     assert reply.usage == Usage(prompt_tokens=5, completion_tokens=5)
     (call,) = simulator.calls.since()
     assert (call.outcome, call.model, call.streamed) == (
         "completed",
-        CLAUDE if wire.slug == "anthropic" else "gpt-4o",
+        wire.attempt().endpoint.provider_model,
         False,
     )
 
@@ -44,7 +44,7 @@ async def test_a_stream_comes_in_pieces_and_ends_properly(wire: Wire) -> None:
     deltas = [piece for piece in pieces if isinstance(piece, ReplyDelta)]
     assert _text(deltas) == answer_text(5)
     assert deltas[-1].choices[0].finish_reason == "stop"
-    opening = 0 if wire.slug == "anthropic" else 1  # the others begin with a role alone
+    opening = 1 if wire.native == "openai" else 0  # which begins with a role alone
     assert len(deltas) == opening + 5 + 1
     assert b"null" not in msgspec.json.encode(deltas)
     assert isinstance(ended, StreamEnded)

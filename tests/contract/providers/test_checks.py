@@ -17,7 +17,7 @@ from services.dispatcher.ports import Provider
 from shared.clock import SystemClock
 from shared.events.credentials import Deployment, Resource
 from tests.contract.providers.builders import azure_secret, credential, string_secret
-from tests.contract.providers.conftest import AZURE_PATH, Wire
+from tests.contract.providers.conftest import AZURE_PATH, ON_VERTEX, Wire
 from tests.contract.providers.handwritten import Handwritten
 from tests.simulator.app import Simulator
 
@@ -72,6 +72,8 @@ async def test_a_failure_says_what_it_means(
 ) -> None:
     found = await wire.provider.check(attempt_at(wire), wire.secret(marker))
     assert found is not None
+    if wire.slug == "google-vertex":
+        status = ON_VERTEX.get(marker, status)
     if wire.slug == "anthropic" and marker == "quota":
         status = 400  # an empty balance is a 400 there
     assert (found.failure, found.status) == (failure, status)

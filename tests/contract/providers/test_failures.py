@@ -9,7 +9,7 @@ from services.dispatcher.domain.reply import StreamPiece
 from services.dispatcher.ports import Provider
 from shared.events.replies import ReplyDelta
 from tests.contract.providers.builders import attempt, azure_secret, request, string_secret
-from tests.contract.providers.conftest import Wire
+from tests.contract.providers.conftest import ON_VERTEX, Wire
 from tests.simulator.app import Simulator
 
 _BEFORE_A_TOKEN = [
@@ -41,6 +41,10 @@ async def test_a_failure_says_what_it_means(
     (streamed,) = await wire.stream(marker)
     if wire.slug == "anthropic" and marker == "quota":
         status = 400  # an empty balance is a bad request there
+    if wire.slug == "google-vertex":
+        status = ON_VERTEX.get(marker, status)
+    if wire.native == "gemini" and marker == "filter":
+        status = 200  # and says so in its feedback on the prompt
     for answer in (plain, streamed):
         assert isinstance(answer, ProviderFailure)
         assert (answer.failure, answer.status) == (failure, status)
@@ -52,7 +56,8 @@ async def test_a_rate_limit_says_when_to_come_back(wire: Wire) -> None:
     assert isinstance(answer, ProviderFailure)
     assert answer.retry_after_seconds == 2
     assert answer.raw is not None
-    assert "rate limit" in answer.raw.lower()
+    words = "resource exhausted" if wire.slug == "google-vertex" else "rate limit"
+    assert words in answer.raw.lower()
 
 
 async def test_a_model_that_is_not_there_is_a_misconfiguration(
@@ -90,8 +95,9 @@ async def test_a_stream_that_fails_after_its_first_token_keeps_what_came(
 async def test_an_error_event_keeps_the_providers_own_words(wire: Wire) -> None:
     last = (await wire.stream("errorafter"))[-1]
     assert isinstance(last, ProviderFailure)
-    words = "Overloaded" if wire.slug == "anthropic" else "The server had an error"
-    assert words in (last.raw or "")
+    words = {"anthropic": "Overloaded", "gemini": "Internal error"}
+    expected = words.get(wire.native, "The server had an error")
+    assert expected in (last.raw or "")
 
 
 async def test_an_answer_above_the_limit_is_refused(wire: Wire) -> None:

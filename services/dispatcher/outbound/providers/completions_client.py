@@ -73,7 +73,7 @@ class Call:
 
     `hosts` are the `host:port` that the credential is for: those that its own format names, or that
     the operator put in their place; egress sends it nowhere else. `secret` is the key in `headers`,
-    so that no error repeats it. It does not print.
+    so that no error repeats it, and neither do errors repeat `more_secrets`. It does not print.
     """
 
     url: str
@@ -82,6 +82,7 @@ class Call:
     body: bytes
     secret: str
     dialect: Dialect
+    more_secrets: tuple[str, ...] = ()
 
     @override
     def __repr__(self) -> str:
@@ -115,7 +116,7 @@ class CompletionsClient:
             return _broken(error)
         try:
             if response.status not in _OK:
-                return await self._refused(response, call.secret)
+                return await self._refused(response, _failures(call))
             return await _whole(response, call)
         finally:
             # A body that was read to its end has given its connection back; any other is cut off.
@@ -133,12 +134,12 @@ class CompletionsClient:
             return
         try:
             if response.status not in _OK:
-                yield await self._refused(response, call.secret)
+                yield await self._refused(response, _failures(call))
             elif response.headers.get("Content-Type", "").startswith("application/json"):
                 for piece in _as_pieces(await _whole(response, call)):
                     yield piece
             else:
-                reader = call.dialect.pieces(FailureReader(call.secret))
+                reader = call.dialect.pieces(_failures(call))
                 while not reader.ended:
                     for piece in await _next_pieces(response, reader):
                         if isinstance(piece, StreamEnded):
@@ -163,9 +164,34 @@ class CompletionsClient:
             return _broken(error)
         try:
             if response.status not in _OK:
-                return await self._refused(response, secret)
+                return await self._refused(response, FailureReader(secret))
             is_json = response.headers.get("Content-Type", "").startswith("application/json")
             return None if is_json else _NOT_JSON
+        finally:
+            response.close()
+
+    async def exchange(
+        self,
+        url: str,
+        *,
+        hosts: frozenset[str],
+        headers: Mapping[str, str],
+        body: bytes,
+        secrets: tuple[str, ...],
+    ) -> bytes | ProviderFailure:
+        """Post what is no completion; the body of a good answer. No error repeats the `secrets`."""
+        try:
+            response = await self._egress.post(
+                url, hosts=hosts, headers=headers, body=body, limits=self._plain_limits
+            )
+        except _BROKEN as error:
+            return _broken(error)
+        try:
+            if response.status not in _OK:
+                return await self._refused(response, FailureReader(secrets[0], secrets[1:]))
+            return await read_whole(response, bytes_max=ANSWER_BYTES_MAX)
+        except _BROKEN as error:
+            return replace(_broken(error), status=response.status)
         finally:
             response.close()
 
@@ -174,14 +200,14 @@ class CompletionsClient:
             call.url, hosts=call.hosts, headers=call.headers, body=call.body, limits=limits
         )
 
-    async def _refused(self, response: aiohttp.ClientResponse, secret: str) -> ProviderFailure:
+    async def _refused(
+        self, response: aiohttp.ClientResponse, failures: FailureReader
+    ) -> ProviderFailure:
         try:
             body = await read_whole(response, bytes_max=ERROR_BYTES_MAX)
         except _BROKEN:
             body = b""  # the status says enough
-        return FailureReader(secret).from_answer(
-            response.status, response.headers, body, self._clock.now()
-        )
+        return failures.from_answer(response.status, response.headers, body, self._clock.now())
 
 
 async def _whole(response: aiohttp.ClientResponse, call: Call) -> WholeReply | ProviderFailure:
@@ -189,7 +215,11 @@ async def _whole(response: aiohttp.ClientResponse, call: Call) -> WholeReply | P
         body = await read_whole(response, bytes_max=ANSWER_BYTES_MAX)
     except _BROKEN as error:
         return replace(_broken(error), status=response.status)
-    return call.dialect.whole(body, FailureReader(call.secret))
+    return call.dialect.whole(body, _failures(call))
+
+
+def _failures(call: Call) -> FailureReader:
+    return FailureReader(call.secret, call.more_secrets)
 
 
 async def _next_pieces(response: aiohttp.ClientResponse, reader: PieceReader) -> list[StreamPiece]:

@@ -43,6 +43,13 @@ _BY_CODE: Final[Mapping[str, FailureClass]] = {
     "rate_limit_error": FailureClass.RATE_LIMITED,
     "api_key_invalid": FailureClass.KEY_REFUSED,
     "resource_exhausted": FailureClass.RATE_LIMITED,  # Google, whose words speak of quota each time
+    "unauthenticated": FailureClass.KEY_REFUSED,
+    "permission_denied": FailureClass.PERMISSION_DENIED,
+    "billing_disabled": FailureClass.QUOTA_EXHAUSTED,
+    "failed_precondition": FailureClass.MISCONFIGURED,
+    "invalid_grant": FailureClass.KEY_REFUSED,
+    "invalid_client": FailureClass.KEY_REFUSED,
+    "unauthorized_client": FailureClass.KEY_REFUSED,
     "deploymentnotfound": FailureClass.MISCONFIGURED,
     "model_not_found": FailureClass.MISCONFIGURED,
     "invalid_model": FailureClass.MISCONFIGURED,
@@ -66,7 +73,7 @@ _BY_WORDS: Final = (
         re.compile(
             r"maximum context length|context (?:length|window).{0,40}exceed|exceed.{0,40}context "
             r"(?:length|window|limit)|prompt is too long|too many tokens.{0,20}prompt|"
-            r"prompt contains \d+ tokens",
+            r"prompt contains \d+ tokens|input token count.{0,40}exceeds the maximum",
             re.IGNORECASE,
         ),
     ),
@@ -164,6 +171,7 @@ class _ErrorObject(msgspec.Struct):
 
 class _Envelope(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
+    error_description: Any = None
     message: Any = None
     detail: Any = None
     type: Any = None
@@ -269,7 +277,11 @@ def _read_envelope(body: bytes) -> _ErrorObject:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
         return _ErrorObject()
     if bytes(envelope.error) not in {b"", b"null"}:
-        return _read_error(envelope.error)
+        error = _read_error(envelope.error)
+        if envelope.error_description is None:
+            return error
+        # OAuth's shape (RFC 6749, 5.2): a word, and what it means beside it.
+        return _ErrorObject(message=envelope.error_description, code=error.message)
     message = envelope.message if envelope.message is not None else envelope.detail
     return _ErrorObject(message=message, type=envelope.type, code=envelope.code)
 

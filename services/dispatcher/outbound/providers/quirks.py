@@ -181,6 +181,12 @@ OPENROUTER: Final = Quirks(
     knows_developer_role=True,
     effort_models=ANY_MODEL,
 )
+VERTEX_PARTNERS: Final = Quirks(
+    # Open models as a service on Vertex AI, behind its OpenAI-compatible endpoint.
+    arguments=_COMMON - _LEGACY_FUNCTIONS - {"user"},
+    effort_models=re.compile(r"gpt-oss(?:$|[-.])"),
+    highest_effort="high",
+)
 AZURE_OTHERS: Final = Quirks(
     # Models on Azure that are not OpenAI's: the arguments of its model inference API.
     arguments=frozenset(

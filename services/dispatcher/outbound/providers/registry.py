@@ -9,7 +9,7 @@ through `domain/read_conversation.py`.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -20,9 +20,11 @@ from services.dispatcher.outbound.providers.anthropic import adapter as anthropi
 from services.dispatcher.outbound.providers.azure import Azure
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
+from services.dispatcher.outbound.providers.vertex.adapter import Vertex
+from services.dispatcher.outbound.providers.vertex.tokens import TOKEN_URL, open_access_tokens
 from services.dispatcher.ports import Provider
 from shared.clock import Clock
-from shared.events.credential_secrets import AZURE
+from shared.events.credential_secrets import AZURE, GOOGLE_VERTEX
 
 ROWS: Final = (
     ProviderRow(
@@ -89,8 +91,12 @@ ROWS: Final = (
 )
 
 
-SLUGS: Final = frozenset({AZURE, anthropic.SLUG, *(row.slug for row in ROWS)})
+SLUGS: Final = frozenset({AZURE, anthropic.SLUG, GOOGLE_VERTEX, *(row.slug for row in ROWS)})
 """All providers that there are adapters for."""
+GOOGLE_OAUTH: Final = "google-oauth"
+"""No provider, but an address of PROVIDER_ENDPOINTS: where Vertex's access tokens come from."""
+ENDPOINT_NAMES: Final = SLUGS | {GOOGLE_OAUTH}
+"""What PROVIDER_ENDPOINTS may name."""
 
 
 @asynccontextmanager
@@ -100,15 +106,16 @@ async def open_providers(
     """Every provider by its slug, sharing one pool of connections that closes on leaving.
 
     `endpoints` (PROVIDER_ENDPOINTS) puts other base URLs in place of the rows' own, and of the hosts
-    that Azure's resources are called at; `egress_allow` (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
+    that Azure's resources and Vertex's regions are called at; `egress_allow` (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
     URL of no provider here, or one that egress would refuse.
     """
-    unknown = endpoints.keys() - SLUGS
+    unknown = endpoints.keys() - ENDPOINT_NAMES
     if unknown:
         raise ValueError(
             f"PROVIDER_ENDPOINTS names no provider of ours: {', '.join(sorted(unknown))}"
         )
-    async with open_egress(allow=egress_allow) as egress:
+    async with AsyncExitStack() as opened:
+        egress = await opened.enter_async_context(open_egress(allow=egress_allow))
         client = CompletionsClient(egress, clock)
         for slug, base_url in endpoints.items():
             refusal = egress.refusal(base_url)
@@ -119,6 +126,11 @@ async def open_providers(
             AZURE: Azure(client, resources_url=endpoints.get(AZURE)),
             anthropic.SLUG: anthropic.Anthropic(claude_url, client),
         }
+        token_url = endpoints.get(GOOGLE_OAUTH, TOKEN_URL)
+        tokens = await opened.enter_async_context(
+            open_access_tokens(client, token_url=token_url, clock=clock)
+        )
+        providers[GOOGLE_VERTEX] = Vertex(client, tokens, base_url=endpoints.get(GOOGLE_VERTEX))
         for row in ROWS:
             base_url = endpoints.get(row.slug, row.base_url)
             providers[row.slug] = OpenAICompatible(replace(row, base_url=base_url), client)
