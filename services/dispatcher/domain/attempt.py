@@ -15,7 +15,7 @@ class Endpoint:
     and `id` is `<provider>/<provider_model>`: `openai/gpt-4o`, `azure/my-deployment`. In a whole
     Azure resource, which `resource` names, it is `azure/<resource>/<provider_model>`. It is what
     events, health and activity name an endpoint by, so it stays the same for as long as the endpoint
-    does.
+    does. `inference_profiles` and `regions` are the catalog's, for providers that have any.
     """
 
     id: str
@@ -26,6 +26,8 @@ class Endpoint:
     context_length_tokens: int
     output_tokens_max: int
     resource: str | None = None
+    inference_profiles: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

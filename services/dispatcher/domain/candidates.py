@@ -124,6 +124,8 @@ def _candidate(
         context_length_tokens=listed.context_length_tokens,
         output_tokens_max=listed.output_tokens_max,
         resource=resource,
+        inference_profiles=tuple(listed.inference_profiles) if known else (),
+        regions=tuple(listed.regions) if known else (),
     )
     return Candidate(
         Attempt(model=model.slug, endpoint=endpoint, credential=credential, tier=tier), order

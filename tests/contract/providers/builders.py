@@ -47,6 +47,8 @@ def attempt(
     provider_model: str | None = None,
     resource: str | None = None,
     tier: Tier = "prioritized",
+    inference_profiles: tuple[str, ...] = (),
+    regions: tuple[str, ...] = (),
 ) -> Attempt:
     return Attempt(
         model=model,
@@ -59,6 +61,8 @@ def attempt(
             context_length_tokens=128_000,
             output_tokens_max=16_384,
             resource=resource,
+            inference_profiles=inference_profiles,
+            regions=regions,
         ),
         credential=credential(provider),
         tier=tier,

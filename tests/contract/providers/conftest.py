@@ -12,7 +12,7 @@ from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
-from shared.events.credential_secrets import AzureResourceType
+from shared.events.credential_secrets import AzureResourceType, BedrockApiKeySecret
 from tests.contract.providers.builders import (
     attempt,
     azure_resource_secret,
@@ -24,6 +24,8 @@ from tests.contract.providers.handwritten import Handwritten, running_handwritte
 from tests.simulator.app import Simulator, running_simulator
 from tests.simulator.call_log import CallLog
 
+BEDROCK_PATH = "/bedrock/{region}"
+CLAUDE_AT_BEDROCK = "anthropic.claude-haiku-4-5-20251001-v1:0"
 CLAUDE = "claude-haiku-4-5-20251001"
 AZURE_PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-08-01-preview"
 
@@ -46,14 +48,25 @@ class Wire:
         if self.slug == "anthropic":
             claude = {"model": "anthropic/claude-haiku-4.5", "provider_model": CLAUDE}
             return attempt(self.slug, **(claude | parts))
+        if self.slug == "amazon-bedrock":
+            claude = {
+                "model": "anthropic/claude-haiku-4.5",
+                "provider_model": CLAUDE_AT_BEDROCK,
+                "inference_profiles": ("us", "eu", "global"),
+            }
+            return attempt(self.slug, **(claude | parts))
         return attempt(self.slug, **parts)
 
     def key(self, marker: str = "ok") -> str:
+        if self.slug == "amazon-bedrock":
+            return f"ABSKtest0123-{marker}-9876"
         return f"azure-0123-{marker}-9876" if self.slug == "azure" else f"sk-test-{marker}-key"
 
     def secret(self, marker: str = "ok") -> ProviderSecret:
         if self.resource_type is not None:
             return azure_resource_secret(self.resource_type, f"azure-0123-{marker}-9876")
+        if self.slug == "amazon-bedrock":
+            return BedrockApiKeySecret(api_key=self.key(marker), region="us-east-1")
         if self.slug == "azure":
             return azure_secret(self.url + AZURE_PATH, self.key(marker))
         return string_secret(self.key(marker))
@@ -96,6 +109,7 @@ async def providers(
             "openai": simulator.url + "/v1",
             "mistral": simulator.url + "/v1",
             "anthropic": simulator.url,
+            "amazon-bedrock": simulator.url + BEDROCK_PATH,
             "deepseek": handwritten.url,
         },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}", f"127.0.0.1:{handwritten.port}"}),
@@ -124,7 +138,11 @@ async def every_provider(simulator: Simulator) -> AsyncIterator[Mapping[str, Pro
     """All of the registry, each answered by the simulator."""
     endpoints = {row.slug: simulator.url + "/v1" for row in ROWS}
     async with open_providers(
-        endpoints={**endpoints, "anthropic": simulator.url},
+        endpoints={
+            **endpoints,
+            "anthropic": simulator.url,
+            "amazon-bedrock": simulator.url + BEDROCK_PATH,
+        },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}"}),
         clock=SystemClock(),
     ) as opened:

@@ -14,15 +14,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from services.dispatcher.outbound.bedrock_clients import open_bedrock_clients
 from services.dispatcher.outbound.egress import open_egress
 from services.dispatcher.outbound.providers import quirks
 from services.dispatcher.outbound.providers.anthropic import adapter as anthropic
 from services.dispatcher.outbound.providers.azure import Azure
+from services.dispatcher.outbound.providers.bedrock.adapter import Bedrock
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
 from services.dispatcher.ports import Provider
 from shared.clock import Clock
-from shared.events.credential_secrets import AZURE
+from shared.events.credential_secrets import AMAZON_BEDROCK, AZURE
 
 ROWS: Final = (
     ProviderRow(
@@ -89,7 +91,7 @@ ROWS: Final = (
 )
 
 
-SLUGS: Final = frozenset({AZURE, anthropic.SLUG, *(row.slug for row in ROWS)})
+SLUGS: Final = frozenset({AZURE, AMAZON_BEDROCK, anthropic.SLUG, *(row.slug for row in ROWS)})
 """All providers that there are adapters for."""
 
 
@@ -100,7 +102,7 @@ async def open_providers(
     """Every provider by its slug, sharing one pool of connections that closes on leaving.
 
     `endpoints` (PROVIDER_ENDPOINTS) puts other base URLs in place of the rows' own, and of the hosts
-    that Azure's resources are called at; `egress_allow` (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
+    that Azure's resources and Bedrock's regions are called at; `egress_allow` (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
     URL of no provider here, or one that egress would refuse.
     """
     unknown = endpoints.keys() - SLUGS
@@ -108,7 +110,10 @@ async def open_providers(
         raise ValueError(
             f"PROVIDER_ENDPOINTS names no provider of ours: {', '.join(sorted(unknown))}"
         )
-    async with open_egress(allow=egress_allow) as egress:
+    async with (
+        open_egress(allow=egress_allow) as egress,
+        open_bedrock_clients(egress, endpoint_url=endpoints.get(AMAZON_BEDROCK)) as bedrock,
+    ):
         client = CompletionsClient(egress, clock)
         for slug, base_url in endpoints.items():
             refusal = egress.refusal(base_url)
@@ -117,6 +122,7 @@ async def open_providers(
         claude_url = endpoints.get(anthropic.SLUG, anthropic.BASE_URL)
         providers: dict[str, Provider] = {
             AZURE: Azure(client, resources_url=endpoints.get(AZURE)),
+            AMAZON_BEDROCK: Bedrock(bedrock, clock),
             anthropic.SLUG: anthropic.Anthropic(claude_url, client),
         }
         for row in ROWS:
