@@ -186,10 +186,10 @@ class Product:
     async def add_credential(
         self, account: Account, *, provider: str = "openai", key: Any, **more: Any
     ) -> Any:
-        """Save a provider key; what the API tells of it."""
+        """Save a provider key and wait for its check; what the API tells of it."""
         answer = await self.request(
             "POST",
-            "/byok",
+            "/byok?check=wait",
             key=account.management_key,
             body={
                 "provider": provider,
@@ -224,9 +224,13 @@ class Product:
             response.raise_for_status()
 
     async def provider_calls(self, credential: str) -> list[Any]:
-        """The provider's own log of calls with a credential."""
+        """The provider's own log of completions with a credential, but for checks of it: one token."""
         async with self.session.get(
             f"{self.simulator}/_control/calls", params={"credential": credential}
         ) as response:
             calls: list[Any] = (await response.json())["calls"]
-            return calls
+            return [call for call in calls if not _is_check(call)]
+
+
+def _is_check(call: Any) -> bool:
+    return not call["streamed"] and (call["usage"] or {}).get("completion_tokens") == 1

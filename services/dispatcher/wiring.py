@@ -1,10 +1,7 @@
 """Builds the dispatcher from its parts: the only file that names adapters."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -29,13 +26,14 @@ from services.dispatcher.outbound.providers.registry import SLUGS, open_provider
 from services.dispatcher.outbound.vault_credentials import VaultCredentials
 from services.dispatcher.outbound.vault_wire_keys import VaultWireKeys
 from services.dispatcher.ports import Provider
+from services.dispatcher.process import Dispatcher
 from services.dispatcher.use_cases.authorize_spend import AuthorizeAttempt
 from services.dispatcher.use_cases.call_provider import CallProvider
 from services.dispatcher.use_cases.check_credential import CheckCredential
 from services.dispatcher.use_cases.describe_plan import DescribePlan
 from services.dispatcher.use_cases.finish_generation import FinishGeneration
 from services.dispatcher.use_cases.plan_request import PlanRequest
-from services.dispatcher.use_cases.run_generation import STOPPING, RunGeneration
+from services.dispatcher.use_cases.run_generation import RunGeneration
 from services.dispatcher.use_cases.running import Running
 from shared.clock import Clock
 from shared.events.codec import Received
@@ -55,7 +53,6 @@ from shared.kafka.calls import Calls, CallServer
 from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer, open_producer
 from shared.kafka.readers import PartitionReader
-from shared.kafka.view import View
 from shared.kafka.work import WorkConsumer
 from shared.tasks import TaskScope
 from shared.telemetry.logging import get_logger
@@ -72,75 +69,9 @@ _CHECKS_WAITING_MAX: Final = 256
 _CHECKS_BYTES_MAX: Final = 1024 * 1024
 _SERVICE: Final = "dispatcher"
 _HEALTH_READ_BACK: Final = timedelta(minutes=30)
-_READY_POLL_SECONDS: Final = 0.05
-_ENDING_SECONDS_MAX: Final = 12.0
-"""For runs that were ended at the end of the drain: their fact and their last frame, 5 s each."""
 _HEALTH_SHUTDOWN_SECONDS: Final = 1.0
 
 OpenProviders = Callable[..., AbstractAsyncContextManager[Mapping[str, Provider]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispatcher:
-    """A dispatcher whose connections are open."""
-
-    views: Sequence[View]
-    readers: Sequence[PartitionReader]
-    work: WorkConsumer
-    plans: CallServer
-    checks: WorkConsumer
-    observations: KafkaObservations
-    running: Running
-    runs: TaskScope
-    background: TaskScope
-    cancellations: Cancellations
-    liveness: KafkaLiveness
-    unready: Callable[[], str | None]
-    drain_seconds: float
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`, then drain and leave. Raises what broke a part."""
-        forever = asyncio.Event()
-        async with TaskScope() as parts:
-            for view in self.views:
-                parts.start(view.run(forever), name="view")
-            for reader in self.readers:
-                parts.start(reader.run(forever), name="reader")
-            parts.start(self.liveness.run(), name="liveness")
-            parts.start(self.cancellations.judge(), name="judge")
-            parts.start(self.observations.run(), name="observations")
-            await self._work(stop, parts)
-            await self._drain()
-            for scope in (parts, self.runs, self.background):
-                if scope.failure is not None:
-                    raise scope.failure
-
-    async def _work(self, stop: asyncio.Event, parts: TaskScope) -> None:
-        """Take work as soon as everything needed for it is known, until the end or a failure."""
-        leave = asyncio.Event()
-        async with TaskScope() as waiting:
-            waiting.start(_set_when(leave, stop), name="stop")
-            for scope in (parts, self.runs, self.background):
-                waiting.start(_set_when(leave, scope.failed), name="failure")
-            while not leave.is_set() and self.unready() is not None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_READY_POLL_SECONDS):
-                        await leave.wait()
-            if not leave.is_set():
-                parts.start(self.plans.run(leave), name="plans")
-                checking = parts.start(self.checks.run(leave), name="checks")
-                await self.work.run(leave)
-                await asyncio.wait([checking])
-
-    async def _drain(self) -> None:
-        logger = get_logger("drain")
-        logger.info("draining", runs=len(self.running))
-        if not await self.runs.drain(self.drain_seconds):
-            self.running.end_all(STOPPING)
-            if not await self.runs.drain(_ENDING_SECONDS_MAX):
-                logger.warning("runs are left behind", runs=len(self.running))
-        await self.observations.tell_gathered()
-        await self.background.drain(_ENDING_SECONDS_MAX)
 
 
 @asynccontextmanager
@@ -361,8 +292,3 @@ def _of_known_providers(endpoints: Mapping[str, str]) -> Mapping[str, str]:
 
 def _ignore(_result: object) -> None:
     """A reader's callback answers nothing."""
-
-
-async def _set_when(wanted: asyncio.Event, event: asyncio.Event) -> None:
-    await event.wait()
-    wanted.set()

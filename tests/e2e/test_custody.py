@@ -70,9 +70,10 @@ async def test_a_ciphertext_moved_to_another_row_is_misconfigured_and_serves_nob
     assert (await product.complete(owner)).status == 200
     calls_before = len(await product.provider_calls(secret))
     async with rows(product) as database, tap(product.kafka, [CREDENTIALS_STATE]) as states:
+        # the thief's own key is open since its check; only of a new revision is the ciphertext looked at
         await database.execute(
-            "update credentials set version = version + 1, ciphertext = "
-            "(select ciphertext from credentials where credential_id = $1) "
+            "update credentials set version = version + 1, secret_revision = secret_revision + 1, "
+            "ciphertext = (select ciphertext from credentials where credential_id = $1) "
             "where credential_id = $2",
             owners,
             thiefs,

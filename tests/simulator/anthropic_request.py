@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 import msgspec
+from typing_extensions import override
 
 from tests.simulator.anthropic_messages import check_messages, check_system
 from tests.simulator.anthropic_models import MODELS, ModelRules
@@ -79,6 +80,7 @@ class TranslatedRequest(ChatRequest, kw_only=True):
     thinks: bool = False
     top_k: int | None = None
 
+    @override
     def thinking_wanted(self) -> bool:
         """Whether the answer begins with a block of thinking."""
         return self.thinks

@@ -162,7 +162,7 @@ class AnthropicWire:
         if step.status == 404:
             return unknown_model(model)
         headers = {} if step.retry_after is None else {"retry-after": step.retry_after}
-        if step.code in _CODES:
+        if step.code is not None and step.code in _CODES:
             status, kind, message = _CODES[step.code]
             return error_answer(status, kind, message, **headers)
         kind, message = _STATUSES.get(step.status, _STATUSES[500])

@@ -78,8 +78,9 @@ class PlanRequest:
         """
         if where is Next.STOP:
             return None
-        later = planned.attempts[planned.attempts.index(failed) + 1 :]
-        for attempt in later:
+        # by identity: two endpoints that are listed alike make equal attempts, and both get their turn
+        place = next(n for n, each in enumerate(planned.attempts) if each is failed)
+        for attempt in planned.attempts[place + 1 :]:
             if where is Next.MODEL and attempt.model == failed.model:
                 continue
             if self.may_begin(attempt, now):

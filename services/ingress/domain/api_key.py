@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
@@ -23,6 +23,10 @@ NOT_FOR_INFERENCE: Final = refusals.forbidden(
 NOT_FOR_MANAGEMENT: Final = refusals.forbidden("Only management keys can perform this operation")
 
 
+ByokOnlyBy = Literal["account", "api_key"]
+"""What keeps the requests of a key off shared capacity."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who sends a request: what an API key stands for."""
@@ -32,7 +36,12 @@ class Caller:
     member_id: MemberId | None
     label: str
     is_management: bool
-    is_byok_only: bool
+    byok_only_by: tuple[ByokOnlyBy, ...] = ()
+
+    @property
+    def is_byok_only(self) -> bool:
+        """Whether no request of this key may use shared capacity."""
+        return bool(self.byok_only_by)
 
 
 def read_authorization(header: str | None) -> ApiKeyHash | Refusal:

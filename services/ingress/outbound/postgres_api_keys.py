@@ -12,7 +12,7 @@ from shared.postgres.pool import Pool
 
 _FIND = """
 select k.account_id, k.member_id, k.label, k.management,
-    a.byok_only or k.byok_only as byok_only
+    a.byok_only as account_byok_only, k.byok_only as key_byok_only
 from api_keys k join accounts a on a.id = k.account_id
 where k.hash = $1 and not k.disabled
 """
@@ -41,7 +41,10 @@ class PostgresApiKeys(ApiKeys, Members):
             member_id=None if row["member_id"] is None else MemberId(row["member_id"]),
             label=row["label"],
             is_management=row["management"],
-            is_byok_only=row["byok_only"],
+            byok_only_by=(
+                *(("account",) if row["account_byok_only"] else ()),
+                *(("api_key",) if row["key_byok_only"] else ()),
+            ),
         )
 
     @override

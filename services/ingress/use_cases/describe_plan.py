@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.ingress.domain import models, refusals
-from services.ingress.domain.api_key import Caller
+from services.ingress.domain.api_key import ByokOnlyBy, Caller
 from services.ingress.domain.refusals import Refusal
 from services.ingress.ports import ApiKeys, Catalog, Plans
 from shared.errors import Unavailable
@@ -15,7 +15,7 @@ from shared.ids import ApiKeyHash
 DISPATCHER: Final = "dispatcher"
 _BROKEN: Final = "internal"
 
-ByokOnlyLevel = Literal["account", "request"]
+ByokOnlyLevel = ByokOnlyBy | Literal["request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +96,7 @@ class DescribePlan:
 
 
 def _byok_only(sender: Caller, question: PlanQuestion) -> tuple[ByokOnlyLevel, ...]:
-    levels: list[ByokOnlyLevel] = []
-    if sender.is_byok_only:
-        levels.append("account")
-    if question.is_byok_only:
-        levels.append("request")
-    return tuple(levels)
+    return (*sender.byok_only_by, *(("request",) if question.is_byok_only else ()))
 
 
 def _refusal_of(reply: CallReply) -> Refusal:

@@ -44,6 +44,10 @@ SUPPORTED: Final = Supported()
 _TEXT_ONLY: Final = Unsupported("its models take text only")
 _NO_EFFORT: Final = Unsupported("its models think or do not; no request says how much")
 
+_NO_SWITCH: Final = Unsupported(
+    "it may call several tools at once, but takes no parallel_tool_calls that forbids it"
+)
+
 
 def _all_but(unsupported: Mapping[Capability, Unsupported] | None = None) -> Row:
     return dict.fromkeys(Capability, SUPPORTED) | dict(unsupported or {})
@@ -66,5 +70,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "together": _all_but(),
     "fireworks": _all_but(),
     "xai": _all_but(),
+    "google-ai-studio": _all_but({Capability.PARALLEL_TOOLS: _NO_SWITCH}),
+    "cohere": _all_but({Capability.PARALLEL_TOOLS: _NO_SWITCH}),
     "openrouter": _all_but(),
 }

@@ -71,8 +71,9 @@ _END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
 def _block(kind: str, **fields: Any) -> bytes:
-    body = {"type": f"content_block_{kind}", "index": 0, **fields}
-    return b"event: " + body["type"].encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"
+    name = f"content_block_{kind}"
+    body = {"type": name, "index": 0, **fields}
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"
 
 
 _WORD = _block("delta", delta={"type": "text_delta", "text": "hi"})

@@ -31,6 +31,8 @@ _THINKERS = {
     "together": "gpt-oss-120b",
     "fireworks": "gpt-oss-120b",
     "xai": "grok-3-mini",
+    "google-ai-studio": "gemini-3-flash-preview",
+    "cohere": "command-a-reasoning",
 }
 
 

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from services.dispatcher.config import DispatcherConfig
-from services.dispatcher.wiring import Dispatcher, open_dispatcher
+from services.dispatcher.process import Dispatcher
+from services.dispatcher.wiring import open_dispatcher
 from shared.clock import SystemClock
 from shared.config.environment import load
 from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused

@@ -3,7 +3,7 @@
 import asyncio
 
 from deploy.tap import Tap, tap
-from services.dispatcher.wiring import Dispatcher
+from services.dispatcher.process import Dispatcher
 from shared.clock import SystemClock
 from shared.events.credential_health import (
     CredentialChecked,

@@ -5,7 +5,7 @@ import os
 import signal
 
 from services.dispatcher.config import DispatcherConfig
-from services.dispatcher.wiring import Dispatcher
+from services.dispatcher.process import Dispatcher
 from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
 from shared.ids import AccountId, CredentialId, new_generation_id
 from tests.conftest import Infrastructure

@@ -6,9 +6,10 @@ import pytest
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import Caller
 from services.dispatcher.domain.client_error import of_empty_plan
-from services.dispatcher.domain.failure import FailureClass
+from services.dispatcher.domain.failure import FailureClass, Next
 from services.dispatcher.domain.health import Health
 from services.dispatcher.domain.plan import ATTEMPTS_MAX, Plan, WhyLeftOut, plan
+from services.dispatcher.use_cases.plan_request import PlanRequest
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged, Deployment, Filters
 from shared.ids import ApiKeyHash, MemberId
@@ -17,12 +18,14 @@ from tests.unit.dispatcher.made import (
     MINI,
     MODEL,
     NOW,
+    asked,
     catalog_endpoint,
     credential,
     model,
     platform,
     request,
 )
+from tests.unit.dispatcher.world import WorldCredentials, a_world
 
 CATALOG = {MODEL: model(MODEL), MINI: model(MINI)}
 PLATFORM = (platform("openai"), platform("azure"))
@@ -330,6 +333,18 @@ def test_endpoints_that_only_serve_own_keys_have_no_shared_capacity() -> None:
     assert len(planned(credential("own"), catalog=catalog).attempts) == 1
 
 
+def test_of_two_endpoints_at_one_provider_only_the_one_for_own_keys_is_not_shared() -> None:
+    mine = msgspec.structs.replace(catalog_endpoint("openai", byok_only=True), model="mine-alone")
+    found = planned(
+        credential("own"), catalog={MODEL: model(MODEL, catalog_endpoint("openai"), mine)}
+    )
+    assert [(each.tier, each.endpoint.id) for each in found.attempts] == [
+        ("prioritized", "openai/gpt-4o"),
+        ("prioritized", "openai/mine-alone"),
+        ("shared", "openai/gpt-4o"),
+    ]
+
+
 def test_provider_only_ignore_and_order_without_fallbacks_restrict() -> None:
     def providers(**preferences: object) -> list[str]:
         return [each.endpoint.provider for each in planned(provider=preferences).attempts]
@@ -371,3 +386,21 @@ def test_a_plan_has_an_end() -> None:
     assert [each for _, each in steps(found)] == [f"own-{n}" for n in range(ATTEMPTS_MAX)]
     assert reasons(found) == {WhyLeftOut.TOO_MANY}
     assert len(found.left_out) == 40 - ATTEMPTS_MAX + len(PLATFORM)
+
+
+async def test_two_endpoints_that_are_listed_alike_are_each_tried_once() -> None:
+    async with a_world() as world:
+        world.models = {MODEL: model(MODEL, catalog_endpoint("openai"), catalog_endpoint("openai"))}
+        world.own = [credential("own")]
+        planner = PlanRequest(
+            catalog=world,
+            credentials=WorldCredentials(world),
+            health=world.health,
+            providers=("openai",),
+        )
+        first, second = planner_attempts = planner.plan(asked(), request(), NOW).attempts
+        both = Plan(attempts=planner_attempts, left_out=(), unknown_models=())
+
+        assert first == second
+        assert planner.following(both, first, Next.ATTEMPT, NOW) is second
+        assert planner.following(both, second, Next.ATTEMPT, NOW) is None

@@ -230,7 +230,11 @@ class Setting:
 
 _settings = st.builds(
     Setting,
-    own=st.lists(_credential, max_size=20, unique_by=lambda each: each.credential_id),
+    own=st.one_of(
+        st.lists(_credential, max_size=4, unique_by=lambda each: each.credential_id),
+        # enough to meet at one endpoint, and to be more than a plan takes
+        st.lists(_credential, min_size=10, max_size=24, unique_by=lambda each: each.credential_id),
+    ),
     foreign=st.lists(
         _credential.map(_of_other), max_size=3, unique_by=lambda each: each.credential_id
     ),

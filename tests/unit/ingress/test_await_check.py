@@ -20,7 +20,6 @@ CALLER = Caller(
     member_id=None,
     label="sk-or-v1-...abcd",
     is_management=True,
-    is_byok_only=False,
 )
 PENDING = CredentialDescription(
     credential_id=CredentialId("credential"),

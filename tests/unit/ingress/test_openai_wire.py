@@ -12,6 +12,10 @@ from shared.events.replies import (
     Choice,
     FunctionCall,
     Message,
+    ReasoningDetail,
+    ReasoningEncrypted,
+    ReasoningSummary,
+    ReasoningText,
     ReplyCompleted,
     ReplyDelta,
     ReplyFailed,
@@ -160,3 +164,32 @@ def test_the_envelope_names_the_field() -> None:
             "metadata": {"error_type": "invalid_request", "field": "messages"},
         }
     }
+
+
+def test_reasoning_details_reach_the_client_whole_and_streamed_without_nulls() -> None:
+    details: list[ReasoningDetail] = [
+        ReasoningText(text="hm", signature="sig", format="anthropic-claude-v1", index=0),
+        ReasoningSummary(summary="s"),
+        ReasoningEncrypted(data="d", format="anthropic-claude-v1", index=1),
+    ]
+    told = [
+        {
+            "type": "reasoning.text",
+            "text": "hm",
+            "signature": "sig",
+            "format": "anthropic-claude-v1",
+            "index": 0,
+        },
+        {"type": "reasoning.summary", "summary": "s"},
+        {"type": "reasoning.encrypted", "data": "d", "format": "anthropic-claude-v1", "index": 1},
+    ]
+    message = Message(content="a", reasoning="hm", reasoning_details=details)
+    sent = msgspec.json.encode(completed(BYOK, Choice(message=message, finish_reason="stop")))
+    arrived = msgspec.json.decode(sent, type=ReplyCompleted)
+    whole = json.loads(openai_wire.completion("gen-1", arrived, openrouter_metadata=None))
+    assert whole["choices"][0]["message"]["reasoning_details"] == told
+
+    started = ReplyStarted(model="m", provider_name="P", created=1)
+    (chunk,) = chunks(started, ReplyDelta(choices=[Choice(message=message)]))
+    assert chunk["choices"][0]["delta"]["reasoning_details"] == told
+    assert nulls(chunk["choices"][0]["delta"]) == []

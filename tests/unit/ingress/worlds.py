@@ -77,5 +77,4 @@ def caller_of(api_key_hash: ApiKeyHash, *, account_id: str = "a-1") -> Caller:
         member_id=MemberId("m-1"),
         label="sk-or-v1-abc...xyz",
         is_management=False,
-        is_byok_only=False,
     )

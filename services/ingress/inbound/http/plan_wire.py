@@ -38,7 +38,7 @@ _FILTER_SENTENCES: Final = MappingProxyType(
     }
 )
 _LEVELS: Final[Mapping[ByokOnlyLevel, str]] = MappingProxyType(
-    {"account": "the account", "request": "the request"}
+    {"account": "the account", "api_key": "the API key", "request": "the request"}
 )
 
 

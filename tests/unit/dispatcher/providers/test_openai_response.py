@@ -14,7 +14,7 @@ from services.dispatcher.outbound.providers.openai_response import (
     read_whole_reply,
 )
 from services.dispatcher.outbound.providers.quirks import Quirks
-from shared.events.replies import Choice, FunctionCall, Message, ToolCall
+from shared.events.replies import Choice, FunctionCall, Message, ReasoningText, ToolCall
 from shared.events.usage import Usage
 
 
@@ -195,3 +195,16 @@ def test_usage_is_read_with_inclusive_counts_or_not_at_all(
     how: Quirks, told: Any, usage: Usage | None
 ) -> None:
     assert read_usage(msgspec.Raw(msgspec.json.encode(told)), how) == usage
+
+
+def test_reasoning_details_are_kept_but_for_shapes_that_nobody_knows() -> None:
+    message = _message(
+        {
+            "content": "a",
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "t", "signature": None, "id": None},
+                {"type": "reasoning.of_tomorrow", "x": 1},
+            ],
+        }
+    )
+    assert message.reasoning_details == [ReasoningText(text="t")]

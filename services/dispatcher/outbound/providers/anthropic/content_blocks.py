@@ -47,8 +47,8 @@ def message(turn: Turn, *, takes_links: bool) -> Block | Refused:
     if isinstance(turn, AssistantTurn):
         blocks = [block for each in turn.messages for block in _said(each)]
         return {"role": "assistant", "content": blocks}
-    blocks = _blocks_of_user(turn, takes_links=takes_links)
-    return blocks if isinstance(blocks, Refused) else {"role": "user", "content": blocks}
+    said = _blocks_of_user(turn, takes_links=takes_links)
+    return said if isinstance(said, Refused) else {"role": "user", "content": said}
 
 
 def text_block(text: Text) -> Block:

@@ -31,12 +31,14 @@ _LISTED: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 
 def strict_schema(schema: msgspec.Raw) -> dict[str, Any]:
     """The schema, held as strictly as it can be."""
-    return _strict(msgspec.json.decode(schema, type=dict[str, Any]))
+    return _closed(msgspec.json.decode(schema, type=dict[str, Any]))
 
 
 def _strict(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return schema
+    return _closed(schema) if isinstance(schema, dict) else schema
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     strict: dict[str, Any] = {}
     limits: dict[str, Any] = {}
     for name, value in schema.items():
