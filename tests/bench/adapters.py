@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from services.dispatcher.domain.reply import WholeReply
 from services.dispatcher.outbound.providers.registry import open_providers
 from services.dispatcher.ports import ProviderSecret
 from shared.clock import SystemClock
+from shared.events.credential_secrets import BedrockApiKeySecret
 from tests.contract.providers.builders import attempt, azure_secret, request, string_secret
 
 AT_ONCE: Final = (1, 32)
@@ -38,6 +40,8 @@ _TEXT: Final = "hi " * 50 + "words=40"
 
 _KEY: Final = "sk-bench-adapter-key"
 _AZURE_KEY: Final = "azure-bench-adapter-key"
+_BEDROCK_KEY: Final = "ABSKbench-adapter-key"
+_NOVA: Final = "amazon.nova-micro-v1:0"
 _AZURE_PATH: Final = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 
@@ -49,6 +53,10 @@ class Adapter:
     base_path: str | None
     path: str
     headers: Mapping[str, str]
+    body: Mapping[str, object] = MappingProxyType(
+        {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
+    )
+    model: str | None = None
     secret: Callable[[str], ProviderSecret]
 
 
@@ -66,6 +74,15 @@ ADAPTERS: Final = (
         path=_AZURE_PATH,
         headers={"api-key": _AZURE_KEY},
         secret=lambda url: azure_secret(url + _AZURE_PATH, _AZURE_KEY),
+    ),
+    Adapter(
+        slug="amazon-bedrock",
+        base_path="/bedrock/{region}",
+        path=f"/bedrock/us-east-1/model/{_NOVA}/converse",
+        headers={"Authorization": f"Bearer {_BEDROCK_KEY}"},
+        body={"messages": [{"role": "user", "content": [{"text": _TEXT}]}]},
+        model=_NOVA,
+        secret=lambda _url: BedrockApiKeySecret(api_key=_BEDROCK_KEY, region="us-east-1"),
     ),
 )
 """`base_path` is what PROVIDER_ENDPOINTS gets; None where credentials name the address."""
@@ -121,11 +138,9 @@ async def both_sides(
         ) as providers,
         aiohttp.ClientSession(auto_decompress=False) as session,
     ):
-        body = json.dumps(
-            {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
-        ).encode()
+        body = json.dumps(dict(adapter.body)).encode()
         headers = {**adapter.headers, "Content-Type": "application/json"}
-        provider, to = providers[adapter.slug], attempt(adapter.slug)
+        provider, to = providers[adapter.slug], attempt(adapter.slug, provider_model=adapter.model)
         secret, asked = adapter.secret(url), request(_TEXT)
 
         async def bare() -> None:

@@ -17,19 +17,16 @@ from tests.simulator.chat_request import ChatRequest
 from tests.simulator.errors import Cause, RequestRefused
 
 _PROFILES: Final = frozenset({"us", "eu", "apac", "jp", "au", "ca", "global"})
-_NEED_A_PROFILE: Final = frozenset(
-    {
-        "anthropic.claude-haiku-4-5-20251001-v1:0",
-        "anthropic.claude-opus-4-6-v1",
-        "anthropic.claude-opus-5-5",
-        "amazon.nova-2-lite-v1:0",
-    }
+_NEED_A_PROFILE: Final = (
+    "amazon.nova-2",
+    "anthropic.",
+    "deepseek.r1",
+    "meta.llama3-1",
+    "meta.llama3-3",
+    "meta.llama4",
 )
-MODELS: Final = _NEED_A_PROFILE | {
-    "amazon.nova-micro-v1:0",
-    "openai.gpt-oss-120b-1:0",
-    "meta.llama3-3-70b-instruct-v1:0",
-}
+_MODEL: Final = re.compile(r"(?!missing)[a-z0-9]+\.[a-z0-9.:-]+")
+"""Any name of the right form is a model, but for those of `missing`."""
 OUTPUT_TOKENS_MAX: Final = 128_000
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CLAUDE_FIELDS: Final = frozenset(
@@ -94,9 +91,9 @@ def base_model(model_id: str) -> str:
     """The model behind an id, which is one of a profile where the model needs it; RequestRefused."""
     prefix, _, rest = model_id.partition(".")
     base = rest if prefix in _PROFILES else model_id
-    if base not in MODELS:
+    if _MODEL.fullmatch(base) is None:
         raise _invalid("The provided model identifier is invalid.")
-    if base == model_id and base in _NEED_A_PROFILE:
+    if base == model_id and base.startswith(_NEED_A_PROFILE):
         raise _invalid(
             f"Invocation of model ID {model_id} with on-demand throughput isn"
             "\N{RIGHT SINGLE QUOTATION MARK}t supported. Retry your request with the ID or ARN of an "
