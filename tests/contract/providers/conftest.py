@@ -49,12 +49,12 @@ class Wire:
             claude = {"model": "anthropic/claude-haiku-4.5", "provider_model": CLAUDE}
             return attempt(self.slug, **(claude | parts))
         if self.slug == "amazon-bedrock":
-            claude = {
+            at_bedrock: dict[str, Any] = {
                 "model": "anthropic/claude-haiku-4.5",
                 "provider_model": CLAUDE_AT_BEDROCK,
                 "inference_profiles": ("us", "eu", "global"),
             }
-            return attempt(self.slug, **(claude | parts))
+            return attempt(self.slug, **(at_bedrock | parts))
         return attempt(self.slug, **parts)
 
     def key(self, marker: str = "ok") -> str:

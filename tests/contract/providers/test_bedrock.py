@@ -333,7 +333,7 @@ async def test_a_link_is_left_to_the_next_provider(bedrock: Provider, simulator:
 @EACH
 async def test_thoughts_go_back_signed(bedrock: Provider, secret_for: Any) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
-    fields = {"tools": tools, "reasoning": {"effort": "low"}, "max_tokens": 9000}
+    fields: dict[str, Any] = {"tools": tools, "reasoning": {"effort": "low"}, "max_tokens": 9000}
     pieces = await _stream(bedrock, secret_for(), "use the tool", **fields)
     deltas = [piece.choices[0].message for piece in pieces if isinstance(piece, ReplyDelta)]
     details = [each for delta in deltas for each in delta.reasoning_details or []]

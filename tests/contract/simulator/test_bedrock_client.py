@@ -49,7 +49,15 @@ def _client(simulator: Simulator, key: str = KEY, region: str = "us-east-1", **p
 
 async def _ask(simulator: Simulator, ask: Callable[[Any], Any], **parts: Any) -> Any:
     """boto3 blocks, so it asks from a thread."""
-    return await asyncio.to_thread(lambda: ask(_client(simulator, **parts)))
+
+    def asked() -> Any:
+        client = _client(simulator, **parts)
+        try:
+            return ask(client)
+        finally:
+            client.close()
+
+    return await asyncio.to_thread(asked)
 
 
 def _converse(**parts: Any) -> Callable[[Any], Any]:
@@ -79,7 +87,10 @@ async def test_a_bearer_key_is_taken(simulator: Simulator, monkeypatch: pytest.M
             region_name="us-east-1",
             endpoint_url=f"{simulator.url}/bedrock/us-east-1",
         )
-        return client.converse(modelId=MODEL, messages=MESSAGES)
+        try:
+            return client.converse(modelId=MODEL, messages=MESSAGES)
+        finally:
+            client.close()
 
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "ABSKsimulator")  # the only way boto3 takes one
     answer = await _ask(simulator, ask)
