@@ -5,6 +5,7 @@ import json
 SIMULATOR = "simulator"
 _VERSIONED = ("openai", "mistral")
 _UNVERSIONED = ("anthropic",)
+_BEDROCK = "amazon-bedrock"
 
 
 def simulator_endpoints(host: str, port: int) -> dict[str, str]:
@@ -17,12 +18,14 @@ def simulator_endpoints(host: str, port: int) -> dict[str, str]:
         **dict.fromkeys(_VERSIONED, f"{simulator}/v1"),
         **dict.fromkeys((*_UNVERSIONED, "azure", "google-vertex"), simulator),
         "google-oauth": f"{simulator}/token",
+        _BEDROCK: simulator + "/bedrock/{region}",
     }
 
 
 def simulator_credentials(host: str, port: int, models: list[str]) -> dict[str, str]:
     """Provider slug → a platform credential that the simulator accepts, as a user would paste it."""
     keys = {provider: f"sk-platform-{provider}" for provider in (*_VERSIONED, *_UNVERSIONED)}
+    keys[_BEDROCK] = "ABSKplatform-amazon-bedrock-us-east-1"
     azure = [
         {
             "model_slug": model,

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ from services.dispatcher.domain.reply import WholeReply
 from services.dispatcher.outbound.providers.registry import open_providers
 from services.dispatcher.ports import ProviderSecret
 from shared.clock import SystemClock
-from shared.events.credential_secrets import VertexSecret
+from shared.events.credential_secrets import BedrockApiKeySecret, VertexSecret
 from tests.contract.providers.builders import (
     attempt,
     azure_secret,
@@ -46,6 +47,8 @@ _TEXT: Final = "hi " * 50 + "words=40"
 
 _KEY: Final = "sk-bench-adapter-key"
 _AZURE_KEY: Final = "azure-bench-adapter-key"
+_BEDROCK_KEY: Final = "ABSKbench-adapter-key"
+_NOVA: Final = "amazon.nova-micro-v1:0"
 _AZURE_PATH: Final = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 
@@ -57,6 +60,9 @@ class Adapter:
     base_path: str | None
     path: str
     headers: Mapping[str, str]
+    body: Mapping[str, object] = MappingProxyType(
+        {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
+    )
     secret: Callable[[str], ProviderSecret]
     model: str = "gpt-4o"
 
@@ -84,6 +90,15 @@ ADAPTERS: Final = (
         headers={"Authorization": f"Bearer {_KEY}"},
         secret=lambda _url: vertex_secret("sk-bench-adapter-key"),
         model="gemini-2.5-flash",
+    ),
+    Adapter(
+        slug="amazon-bedrock",
+        base_path="/bedrock/{region}",
+        path=f"/bedrock/us-east-1/model/{_NOVA}/converse",
+        headers={"Authorization": f"Bearer {_BEDROCK_KEY}"},
+        body={"messages": [{"role": "user", "content": [{"text": _TEXT}]}]},
+        model=_NOVA,
+        secret=lambda _url: BedrockApiKeySecret(api_key=_BEDROCK_KEY, region="us-east-1"),
     ),
 )
 """`base_path` is what PROVIDER_ENDPOINTS gets; None where credentials name the address."""
@@ -145,9 +160,7 @@ async def both_sides(
             known = f"{url}/_control/service_accounts/{secret.client_email}"
             async with session.put(known, json={"public_key": rsa_public_pem()}) as response:
                 response.raise_for_status()
-        body = json.dumps(
-            {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
-        ).encode()
+        body = json.dumps(dict(adapter.body)).encode()
         headers = {**adapter.headers, "Content-Type": "application/json"}
         provider, asked = providers[adapter.slug], request(_TEXT)
         to = attempt(adapter.slug, provider_model=adapter.model)

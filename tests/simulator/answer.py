@@ -55,11 +55,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """A stream as SSE bytes: what comes before the content, the content, and what ends it."""
+    """A stream as bytes: what comes before the content, the content, and what ends it."""
 
     opening: bytes
     pieces: list[bytes]
     closing: bytes
+    content_type: str = "text/event-stream; charset=utf-8"
 
 
 class Wire(Protocol):

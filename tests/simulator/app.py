@@ -13,6 +13,8 @@ from tests.simulator import (
     anthropic_request,
     anthropic_wire,
     azure_wire,
+    bedrock_auth,
+    bedrock_request,
     chat_request,
     openai_wire,
     playback,
@@ -21,6 +23,7 @@ from tests.simulator.answer import Wire
 from tests.simulator.anthropic_models import MODELS
 from tests.simulator.anthropic_wire import AnthropicWire
 from tests.simulator.azure_wire import AzureWire
+from tests.simulator.bedrock_wire import BedrockWire
 from tests.simulator.call_log import CallLog
 from tests.simulator.chat_request import ChatRequest
 from tests.simulator.control import Control
@@ -52,6 +55,7 @@ class Providers:
     openai: OpenAIWire
     azure: AzureWire
     anthropic: AnthropicWire
+    bedrock: BedrockWire
 
     def routes(self) -> list[web.RouteDef]:
         """Where they answer."""
@@ -59,6 +63,8 @@ class Providers:
         return [
             web.post("/v1/chat/completions", self._openai_chat),
             web.post("/v1/messages", self._anthropic_messages),
+            web.post("/bedrock/{region}/model/{model}/converse", self._converse),
+            web.post("/bedrock/{region}/model/{model}/converse-stream", self._converse),
             web.get("/v1/models", self._v1_models),
             web.get("/openai/models", self._azure_models),
             web.post("/openai" + deployment, self._azure_chat),
@@ -151,6 +157,29 @@ class Providers:
                 return playback.refuse(self.anthropic.refused_request(request))
             if model not in MODELS:
                 return playback.refuse(anthropic_wire.unknown_model(model or ""))
+            return await playback.play(self.scripts.take(credential), request, model)
+
+    async def _converse(self, http: web.Request) -> web.StreamResponse:
+        """Answer for Bedrock's runtime of the region in the path, which stands for its host."""
+        credential = _printable(bedrock_auth.presented(http))
+        body = await http.read()
+        model = http.match_info["model"]
+        request: ChatRequest | RequestRefused
+        try:
+            streamed = http.path.endswith("/converse-stream")
+            base = bedrock_request.base_model(model)
+            request = bedrock_request.decode(body, base, streamed=streamed)
+        except RequestRefused as refusal:
+            request = refusal
+        playback = self._begin(http, self.bedrock, credential, request, body, model)
+        with _Leaving(playback):
+            why_not = bedrock_auth.why_not(http, body, self.calls.now())
+            if why_not is not None:
+                return playback.refuse(why_not)
+            if credential is None or not self.scripts.accepts(credential):
+                return playback.refuse(self.bedrock.refused_key(credential))
+            if isinstance(request, RequestRefused):
+                return playback.refuse(self.bedrock.refused_request(request))
             return await playback.play(self.scripts.take(credential), request, model)
 
     def _begin(
@@ -288,6 +317,7 @@ def make_application(
         openai=OpenAIWire(),
         azure=AzureWire(),
         anthropic=AnthropicWire(),
+        bedrock=BedrockWire(),
     )
     application.add_routes(TokenEndpoint(accounts).routes())
     vertex = VertexRoutes(scripts=scripts, calls=calls, accounts=accounts)

@@ -20,7 +20,9 @@ from tests.simulator.usage import Usage
 
 CALLS_MAX = 200_000
 
-WireName = Literal["openai", "azure", "anthropic", "gemini", "vertex-anthropic", "vertex-openai"]
+WireName = Literal[
+    "openai", "azure", "anthropic", "bedrock", "gemini", "vertex-anthropic", "vertex-openai"
+]
 Outcome = Literal["running", "completed", "failed", "client_gone"]
 
 
@@ -77,6 +79,10 @@ class CallLog:
     def next_index(self) -> int:
         """The index that the next call will get; indexes never start again."""
         return self._count
+
+    def now(self) -> datetime:
+        """The time by the clock of the log."""
+        return self._clock.now()
 
     def begin(
         self, *, wire: WireName, model: str | None, credential: str | None, streamed: bool

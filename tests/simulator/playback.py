@@ -115,7 +115,7 @@ class Playback:
         events = self.wire.events(answer)
         whole = how.ending == "whole"
         pieces = events.pieces if whole else events.pieces[: how.chunks]
-        response = await self._open_stream()
+        response = await self._open_stream(events.content_type)
         self._used(answer, 0)
         if how.ending == "error_event" and not how.chunks:
             pieces = []
@@ -156,8 +156,8 @@ class Playback:
         mark = _HUGE_MARK.encode()
         self.call.usage = answer.usage
         if request.stream:
-            response = await self._open_stream()
             events = self.wire.events(answer)
+            response = await self._open_stream(events.content_type)
             before, _, after = events.pieces[0].partition(mark)
             before, after = events.opening + before, after + events.closing
         else:
@@ -172,10 +172,10 @@ class Playback:
         self._completed(told=answer.usage_chunk if request.stream else answer.usage_told)
         return response
 
-    async def _open_stream(self) -> web.StreamResponse:
+    async def _open_stream(self, content_type: str) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={
-                "Content-Type": "text/event-stream; charset=utf-8",
+                "Content-Type": content_type,
                 "Cache-Control": "no-cache",
                 "x-request-id": self.call.id,
             }

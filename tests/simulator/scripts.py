@@ -216,7 +216,7 @@ WELL_KNOWN: dict[str, Step] = {
 """Marker → step: a credential that contains `-<marker>-` takes this step on every call."""
 
 _MARKER = re.compile("-(" + "|".join(WELL_KNOWN) + ")-")
-_VALID = re.compile(r"sk-|azure-|[0-9a-fA-F]{32,}$")
+_VALID = re.compile(r"sk-|azure-|ABSK|A[KS]IA|[0-9a-fA-F]{32,}$")
 _OK = Ok()
 
 

@@ -18,8 +18,9 @@ class Endpoint:
     events, health and activity name an endpoint by, so it stays the same for as long as the endpoint
     does.
 
-    `api` says which of Google Vertex's wires speaks to the model, `regions` are the only ones of the
-    provider that serve it (empty: all); both as the catalog has them.
+    `api` says which of Google Vertex's wires speaks to the model, `inference_profiles` under which
+    prefixes Amazon Bedrock has it, `regions` are the only ones of the provider that serve it (empty:
+    all); all as the catalog has them.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Endpoint:
     output_tokens_max: int
     resource: str | None = None
     api: VertexApi | None = None
+    inference_profiles: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
 
 

@@ -125,7 +125,8 @@ def _candidate(
         output_tokens_max=listed.output_tokens_max,
         resource=resource,
         api=listed.api,
-        regions=tuple(listed.regions),
+        inference_profiles=tuple(listed.inference_profiles) if known else (),
+        regions=tuple(listed.regions) if known else (),
     )
     return Candidate(
         Attempt(model=model.slug, endpoint=endpoint, credential=credential, tier=tier), order

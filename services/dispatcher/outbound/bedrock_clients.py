@@ -31,6 +31,7 @@ from services.dispatcher.outbound.egress_botocore import http_session_for
 
 CLIENTS_MAX: Final = 256
 """Clients that are kept; past it the ones longest unused go."""
+_ANY_REGION: Final = "us-east-1"
 
 
 @dataclass(slots=True)
@@ -56,7 +57,10 @@ class BedrockClients:
         plain: aiohttp.ClientTimeout,
         stream: aiohttp.ClientTimeout,
     ) -> None:
-        """`session` has its models read; `endpoint_url` stands for the hosts of all regions."""
+        """`session` has its models read; `endpoint_url` stands for the hosts of all regions.
+
+        A `{region}` in it is replaced by the credential's.
+        """
         self._session = session
         self._egress = egress
         self._endpoint_url = endpoint_url
@@ -99,7 +103,7 @@ class BedrockClients:
             if known is not None:
                 return known
             of_region = runtime_url(identity.region)
-            endpoint_url = self._endpoint_url or of_region
+            endpoint_url = in_region(self._endpoint_url or of_region, identity.region)
             opened = AsyncExitStack()
             client = await opened.enter_async_context(
                 open_bedrock_client(
@@ -137,9 +141,10 @@ async def open_bedrock_clients(
     """Read botocore's models in a thread, then lend clients; leaving closes them.
 
     `endpoint_url` is PROVIDER_ENDPOINTS' of `amazon-bedrock`; it may be http where EGRESS_ALLOW has
-    its `host:port`. Raises ValueError for one that egress would refuse.
+    its `host:port`, and `{region}` in it stands for the region of each credential. Raises ValueError
+    for one that egress would refuse.
     """
-    refusal = None if endpoint_url is None else egress.refusal(endpoint_url)
+    refusal = None if endpoint_url is None else egress.refusal(in_region(endpoint_url, _ANY_REGION))
     if refusal is not None:
         raise ValueError(f"the base URL of amazon-bedrock cannot be called: {refusal}")
     session = await asyncio.to_thread(_session_with_models)
@@ -155,6 +160,11 @@ async def open_bedrock_clients(
         yield clients
     finally:
         await clients.close()
+
+
+def in_region(endpoint_url: str, region: str) -> str:
+    """Where a region is called. The region is one, so it cannot turn the address into another."""
+    return endpoint_url.replace("{region}", region)
 
 
 async def _close_if_done(kept: _Kept) -> None:
@@ -175,15 +185,14 @@ def _session_with_models() -> aioboto3.Session:
 
 
 async def _make_one_of_each(session: aioboto3.Session) -> None:
-    region = "us-east-1"
     for identity in (
-        BedrockApiKey(api_key="unused", region=region),
-        AwsCredentials(access_key_id="unused", secret_access_key="unused", region=region),  # noqa: S106 - never sent
+        BedrockApiKey(api_key="unused", region=_ANY_REGION),
+        AwsCredentials(access_key_id="unused", secret_access_key="unused", region=_ANY_REGION),  # noqa: S106 - never sent
     ):
         async with open_bedrock_client(
             session,
             identity,
-            endpoint_url=runtime_url(region),
+            endpoint_url=runtime_url(_ANY_REGION),
             http_session_cls=_NeverSends,
         ):
             pass

@@ -5,6 +5,7 @@ botocore looks for credentials, regions, endpoints, proxies and certificates in 
 of the account's own. So every place where it looks is taken out.
 """
 
+from pathlib import Path
 from typing import Final
 
 import aioboto3
@@ -19,6 +20,9 @@ from botocore.loaders import Loader
 from botocore.tokens import TokenProviderChain
 
 _FILES: Final = frozenset({"config_file", "credentials_file", "data_path"})
+_NEWER: Final = str(Path(__file__).parent / "botocore_models")
+"""What Bedrock has learned since the botocore that is pinned: structured output, strict tools, the time
+to live of cache points (botocore's own way to extend a model, `sdk-extras`)."""
 
 
 def hermetic_session() -> aioboto3.Session:
@@ -35,7 +39,10 @@ def hermetic_session() -> aioboto3.Session:
     )
     session.register_component(
         "data_loader",
-        Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False),
+        Loader(
+            extra_search_paths=[Loader.BUILTIN_DATA_PATH, _NEWER],
+            include_default_search_paths=False,
+        ),
     )
     session.register_component("credential_provider", CredentialResolver(providers=[]))
     session.register_component("token_provider", TokenProviderChain(providers=[]))

@@ -10,7 +10,7 @@ from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
 from services.dispatcher.outbound.providers.registry import ROWS, SLUGS
 
 CATALOG: Final = Path(__file__).parents[3] / "deploy" / "catalog"
-AWAITED: Final = {"amazon-bedrock"}
+AWAITED: Final[frozenset[str]] = frozenset()
 """Providers that are to get an adapter."""
 LISTED: Final = load_folder(CATALOG, version=1)
 

@@ -52,6 +52,7 @@ def attempt(
     api: VertexApi | None = None,
     regions: tuple[str, ...] = (),
     tier: Tier = "prioritized",
+    inference_profiles: tuple[str, ...] = (),
 ) -> Attempt:
     return Attempt(
         model=model,
@@ -65,6 +66,7 @@ def attempt(
             output_tokens_max=16_384,
             resource=resource,
             api=api,
+            inference_profiles=inference_profiles,
             regions=regions,
         ),
         credential=credential(provider),

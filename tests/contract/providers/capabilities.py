@@ -58,6 +58,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "openai": _all_but(),
     "azure": _all_but(),
     "anthropic": _all_but(),
+    "amazon-bedrock": _all_but(),
     "mistral": _all_but({Capability.REASONING: _NO_EFFORT}),
     "deepseek": _all_but(
         {

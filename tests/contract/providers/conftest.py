@@ -13,7 +13,7 @@ from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
 from shared.events.catalog import VertexApi
-from shared.events.credential_secrets import AzureResourceType
+from shared.events.credential_secrets import AzureResourceType, BedrockApiKeySecret
 from tests.contract.providers.builders import (
     attempt,
     azure_resource_secret,
@@ -28,6 +28,8 @@ from tests.simulator.call_log import CallLog
 from tests.simulator.scripts import WELL_KNOWN
 from tests.support.pasted_keys import rsa_public_pem
 
+BEDROCK_PATH = "/bedrock/{region}"
+CLAUDE_AT_BEDROCK = "anthropic.claude-haiku-4-5-20251001-v1:0"
 CLAUDE = "claude-haiku-4-5-20251001"
 AZURE_PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-08-01-preview"
 
@@ -72,12 +74,21 @@ class Wire:
         if self.slug == "anthropic":
             claude = {"model": "anthropic/claude-haiku-4.5", "provider_model": CLAUDE}
             return attempt(self.slug, **(claude | parts))
+        if self.slug == "amazon-bedrock":
+            at_bedrock: dict[str, Any] = {
+                "model": "anthropic/claude-haiku-4.5",
+                "provider_model": CLAUDE_AT_BEDROCK,
+                "inference_profiles": ("us", "eu", "global"),
+            }
+            return attempt(self.slug, **(at_bedrock | parts))
         return attempt(self.slug, **parts)
 
     def key(self, marker: str = "ok") -> str:
         """What the simulator knows the credential by."""
         if self.slug == "google-vertex":
             return vertex_secret(f"sk-test-{marker}-key").client_email
+        if self.slug == "amazon-bedrock":
+            return f"ABSKtest0123-{marker}-9876"
         return f"azure-0123-{marker}-9876" if self.slug == "azure" else f"sk-test-{marker}-key"
 
     def secret(self, marker: str = "ok") -> ProviderSecret:
@@ -85,6 +96,8 @@ class Wire:
             return vertex_secret(f"sk-test-{marker}-key")
         if self.resource_type is not None:
             return azure_resource_secret(self.resource_type, f"azure-0123-{marker}-9876")
+        if self.slug == "amazon-bedrock":
+            return BedrockApiKeySecret(api_key=self.key(marker), region="us-east-1")
         if self.slug == "azure":
             return azure_secret(self.url + AZURE_PATH, self.key(marker))
         return string_secret(self.key(marker))
@@ -132,6 +145,7 @@ async def providers(
             "anthropic": simulator.url,
             "google-vertex": simulator.url,
             "google-oauth": simulator.url + "/token",
+            "amazon-bedrock": simulator.url + BEDROCK_PATH,
             "deepseek": handwritten.url,
         },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}", f"127.0.0.1:{handwritten.port}"}),
@@ -181,6 +195,7 @@ async def every_provider(simulator: Simulator) -> AsyncIterator[Mapping[str, Pro
             "anthropic": simulator.url,
             "google-vertex": simulator.url,
             "google-oauth": simulator.url + "/token",
+            "amazon-bedrock": simulator.url + BEDROCK_PATH,
         },
         egress_allow=frozenset({f"127.0.0.1:{simulator.port}"}),
         clock=SystemClock(),

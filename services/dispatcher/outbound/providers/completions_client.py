@@ -32,7 +32,8 @@ from shared.events.replies import ReplyDelta
 END_OF_BODY_SECONDS: Final = 0.05
 """How long a stream that said its last word may take to end, for its connection to be used again."""
 
-_BROKEN = (aiohttp.ClientError, TimeoutError, OSError, EgressForbidden, AnswerTooLarge)
+BROKEN: Final = (aiohttp.ClientError, TimeoutError, OSError, EgressForbidden, AnswerTooLarge)
+"""What egress raises where no whole answer came; `broken` says what each means."""
 _NOT_JSON: Final = ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200, code="not_json")
 _OK: Final = range(200, 300)
 
@@ -112,8 +113,8 @@ class CompletionsClient:
             return call
         try:
             response = await self._send(call, self._plain_limits)
-        except _BROKEN as error:
-            return _broken(error)
+        except BROKEN as error:
+            return broken(error)
         try:
             if response.status not in _OK:
                 return await self._refused(response, _failures(call))
@@ -129,8 +130,8 @@ class CompletionsClient:
             return
         try:
             response = await self._send(call, self._stream_limits)
-        except _BROKEN as error:
-            yield _broken(error)
+        except BROKEN as error:
+            yield broken(error)
             return
         try:
             if response.status not in _OK:
@@ -160,8 +161,8 @@ class CompletionsClient:
             response = await self._egress.send(
                 "GET", url, hosts=hosts, headers=headers, body=None, limits=self._plain_limits
             )
-        except _BROKEN as error:
-            return _broken(error)
+        except BROKEN as error:
+            return broken(error)
         try:
             if response.status not in _OK:
                 return await self._refused(response, FailureReader(secret))
@@ -184,14 +185,14 @@ class CompletionsClient:
             response = await self._egress.post(
                 url, hosts=hosts, headers=headers, body=body, limits=self._plain_limits
             )
-        except _BROKEN as error:
-            return _broken(error)
+        except BROKEN as error:
+            return broken(error)
         try:
             if response.status not in _OK:
                 return await self._refused(response, FailureReader(secrets[0], secrets[1:]))
             return await read_whole(response, bytes_max=ANSWER_BYTES_MAX)
-        except _BROKEN as error:
-            return replace(_broken(error), status=response.status)
+        except BROKEN as error:
+            return replace(broken(error), status=response.status)
         finally:
             response.close()
 
@@ -205,7 +206,7 @@ class CompletionsClient:
     ) -> ProviderFailure:
         try:
             body = await read_whole(response, bytes_max=ERROR_BYTES_MAX)
-        except _BROKEN:
+        except BROKEN:
             body = b""  # the status says enough
         return failures.from_answer(response.status, response.headers, body, self._clock.now())
 
@@ -213,8 +214,8 @@ class CompletionsClient:
 async def _whole(response: aiohttp.ClientResponse, call: Call) -> WholeReply | ProviderFailure:
     try:
         body = await read_whole(response, bytes_max=ANSWER_BYTES_MAX)
-    except _BROKEN as error:
-        return replace(_broken(error), status=response.status)
+    except BROKEN as error:
+        return replace(broken(error), status=response.status)
     return call.dialect.whole(body, _failures(call))
 
 
@@ -225,8 +226,8 @@ def _failures(call: Call) -> FailureReader:
 async def _next_pieces(response: aiohttp.ClientResponse, reader: PieceReader) -> list[StreamPiece]:
     try:
         received = await response.content.readany()
-    except _BROKEN as error:
-        return [reader.break_off(replace(_broken(error), status=response.status))]
+    except BROKEN as error:
+        return [reader.break_off(replace(broken(error), status=response.status))]
     return reader.feed(received) if received else reader.end()
 
 
@@ -245,7 +246,7 @@ def _as_pieces(reply: WholeReply | ProviderFailure) -> list[StreamPiece]:
     return [*pieces, ended]
 
 
-def _broken(error: Exception) -> ProviderFailure:
+def broken(error: Exception) -> ProviderFailure:
     """What it means that no whole answer came. Nothing of the library's own text is passed on."""
     match error:
         case (

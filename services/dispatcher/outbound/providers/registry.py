@@ -14,17 +14,19 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from services.dispatcher.outbound.bedrock_clients import open_bedrock_clients
 from services.dispatcher.outbound.egress import open_egress
 from services.dispatcher.outbound.providers import quirks
 from services.dispatcher.outbound.providers.anthropic import adapter as anthropic
 from services.dispatcher.outbound.providers.azure import Azure
+from services.dispatcher.outbound.providers.bedrock.adapter import Bedrock
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
 from services.dispatcher.outbound.providers.openai_compatible import OpenAICompatible, ProviderRow
 from services.dispatcher.outbound.providers.vertex.adapter import Vertex
 from services.dispatcher.outbound.providers.vertex.tokens import TOKEN_URL, open_access_tokens
 from services.dispatcher.ports import Provider
 from shared.clock import Clock
-from shared.events.credential_secrets import AZURE, GOOGLE_VERTEX
+from shared.events.credential_secrets import AMAZON_BEDROCK, AZURE, GOOGLE_VERTEX
 
 ROWS: Final = (
     ProviderRow(
@@ -91,7 +93,9 @@ ROWS: Final = (
 )
 
 
-SLUGS: Final = frozenset({AZURE, anthropic.SLUG, GOOGLE_VERTEX, *(row.slug for row in ROWS)})
+SLUGS: Final = frozenset(
+    {AZURE, AMAZON_BEDROCK, anthropic.SLUG, GOOGLE_VERTEX, *(row.slug for row in ROWS)}
+)
 """All providers that there are adapters for."""
 GOOGLE_OAUTH: Final = "google-oauth"
 """No provider, but an address of PROVIDER_ENDPOINTS: where Vertex's access tokens come from."""
@@ -106,7 +110,8 @@ async def open_providers(
     """Every provider by its slug, sharing one pool of connections that closes on leaving.
 
     `endpoints` (PROVIDER_ENDPOINTS) puts other base URLs in place of the rows' own, and of the hosts
-    that Azure's resources and Vertex's regions are called at; `egress_allow` (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
+    that Azure's resources, Bedrock's and Vertex's regions are called at; `egress_allow`
+    (EGRESS_ALLOW) are the `host:port` that may be http and any address. Raises ValueError for a base
     URL of no provider here, or one that egress would refuse.
     """
     unknown = endpoints.keys() - ENDPOINT_NAMES
@@ -116,6 +121,9 @@ async def open_providers(
         )
     async with AsyncExitStack() as opened:
         egress = await opened.enter_async_context(open_egress(allow=egress_allow))
+        bedrock = await opened.enter_async_context(
+            open_bedrock_clients(egress, endpoint_url=endpoints.get(AMAZON_BEDROCK))
+        )
         client = CompletionsClient(egress, clock)
         for slug, base_url in endpoints.items():
             refusal = egress.refusal(base_url)
@@ -124,6 +132,7 @@ async def open_providers(
         claude_url = endpoints.get(anthropic.SLUG, anthropic.BASE_URL)
         providers: dict[str, Provider] = {
             AZURE: Azure(client, resources_url=endpoints.get(AZURE)),
+            AMAZON_BEDROCK: Bedrock(bedrock, clock),
             anthropic.SLUG: anthropic.Anthropic(claude_url, client),
         }
         token_url = endpoints.get(GOOGLE_OAUTH, TOKEN_URL)

@@ -1,0 +1,228 @@
+"""Amazon Bedrock: Converse and ConverseStream with an account's API key or AWS credentials.
+
+Clients are lent by `bedrock_clients.py`, one for each credential and region; what is asked and
+answered is in the modules beside this one.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+from botocore.exceptions import ClientError
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.reply import StreamEnded, StreamPiece, WholeReply
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.bedrock_client import (
+    AwsCredentials,
+    BedrockApiKey,
+    BedrockClient,
+    BedrockIdentity,
+)
+from services.dispatcher.outbound.bedrock_clients import BedrockClients
+from services.dispatcher.outbound.egress_addresses import EgressForbidden
+from services.dispatcher.outbound.providers.bedrock.content_blocks import Block
+from services.dispatcher.outbound.providers.bedrock.converse_request import write_converse
+from services.dispatcher.outbound.providers.bedrock.converse_response import read_answer
+from services.dispatcher.outbound.providers.bedrock.converse_stream import ConverseReader
+from services.dispatcher.outbound.providers.bedrock.failures import (
+    INVOKE,
+    INVOKE_STREAM,
+    UNREADABLE,
+    read_failure,
+)
+from services.dispatcher.outbound.providers.bedrock.profiles import model_id
+from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
+from services.dispatcher.outbound.providers.completions_client import BROKEN, END_OF_BODY_SECONDS
+from services.dispatcher.outbound.providers.failures import FailureReader
+from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
+from services.dispatcher.ports import ProviderSecret
+from shared.clock import Clock
+from shared.events.credential_secrets import AwsSecret, BedrockApiKeySecret
+
+CHECK_MODEL: Final = "amazon.nova-micro-v1:0"
+"""Bedrock's cheapest model of text, Amazon's own, which needs no agreement with anyone else."""
+CHECK_PROFILES: Final = ("us", "eu", "apac")
+
+_NOT_CONVERSE: Final = ProviderFailure(
+    failure=FailureClass.PROVIDER_ERROR, status=200, code="not_converse"
+)
+_FAILED: Final = (ClientError, *BROKEN, *UNREADABLE)
+
+
+class _Events(Protocol):
+    """botocore's stream of events; whoever leaves it early closes it."""
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """Everything that goes out, and what is needed to read what comes back."""
+
+    identity: BedrockIdentity
+    parts: Block = field(repr=False)
+    is_claude: bool
+    excludes_reasoning: bool
+    failures: FailureReader = field(repr=False)
+
+
+class Bedrock:
+    """Calls models in the region of the credential."""
+
+    def __init__(self, clients: BedrockClients, clock: Clock) -> None:
+        """`clock` is for `Retry-After` when it is a date."""
+        self._clients = clients
+        self._clock = clock
+
+    async def complete(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+    ) -> WholeReply | ProviderFailure:
+        """Call without streaming."""
+        call = _call(attempt, secret, request)
+        if isinstance(call, ProviderFailure):
+            return call
+        try:
+            async with self._clients.client(call.identity) as client:
+                answer = await client.converse(**call.parts)
+        except _FAILED as error:
+            return self._failure(error, call, INVOKE)
+        reply = read_answer(
+            answer, is_claude=call.is_claude, excludes_reasoning=call.excludes_reasoning
+        )
+        return _NOT_CONVERSE if reply is None else reply
+
+    async def stream(
+        self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+    ) -> AsyncGenerator[StreamPiece, None]:
+        """Call and yield pieces as they come."""
+        call = _call(attempt, secret, request)
+        if isinstance(call, ProviderFailure):
+            yield call
+            return
+        reader = ConverseReader(
+            is_claude=call.is_claude, excludes_reasoning=call.excludes_reasoning
+        )
+        try:
+            async with self._clients.client(call.identity) as client:
+                source = await self._opened(client, call)
+                if isinstance(source, ProviderFailure):
+                    yield source
+                    return
+                with closing(source):
+                    events = aiter(source)
+                    while not reader.ended:
+                        for piece in await self._next_pieces(events, reader, call):
+                            if isinstance(piece, StreamEnded):
+                                await _let_end(events)
+                            yield piece
+        except EgressForbidden as error:
+            yield self._failure(error, call, INVOKE_STREAM)
+
+    async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
+        """One token of Amazon Nova Micro, for a ten-millionth of a dollar.
+
+        Nothing free proves a key: the lists of models are at another host and need permissions of
+        their own, while every key that is of use here may call Converse. That the region or account
+        has no Nova Micro is told only to a key that was taken.
+        """
+        identity = _identity(secret)
+        if isinstance(identity, ProviderFailure):
+            return identity
+        endpoint = replace(
+            attempt.endpoint, provider_model=CHECK_MODEL, inference_profiles=CHECK_PROFILES
+        )
+        if isinstance(model_id(endpoint, identity.region), ProviderFailure):
+            endpoint = replace(endpoint, inference_profiles=())
+        found = await check_by_completion(self, replace(attempt, endpoint=endpoint), secret)
+        if found is not None and found.failure is FailureClass.MISCONFIGURED and found.status:
+            return None
+        return found
+
+    async def _opened(self, client: BedrockClient, call: _Call) -> _Events | ProviderFailure:
+        try:
+            events: _Events = (await client.converse_stream(**call.parts))["stream"]
+        except _FAILED as error:
+            return self._failure(error, call, INVOKE_STREAM)
+        return events
+
+    async def _next_pieces(
+        self, events: AsyncIterator[dict[str, Any]], reader: ConverseReader, call: _Call
+    ) -> list[StreamPiece]:
+        try:
+            event = await anext(events)
+        except StopAsyncIteration:
+            return [reader.end()]
+        except _FAILED as error:
+            failure = self._failure(error, call, INVOKE_STREAM)
+            return [reader.fail(replace(failure, status=200))]
+        return reader.read(event)
+
+    def _failure(self, error: Exception, call: _Call, action: str) -> ProviderFailure:
+        return read_failure(error, call.failures, action=action, now=self._clock.now())
+
+
+async def _let_end(events: AsyncIterator[dict[str, Any]]) -> None:
+    """Read on to the end of the body, if it is near, so that its connection can be used again."""
+    try:
+        async with asyncio.timeout(END_OF_BODY_SECONDS):
+            async for _ in events:
+                pass
+    except _FAILED:
+        pass  # all was said before
+
+
+def _call(
+    attempt: Attempt, secret: ProviderSecret, request: ChatRequest
+) -> _Call | ProviderFailure:
+    identity = _identity(secret)
+    if isinstance(identity, ProviderFailure):
+        return identity
+    name = model_id(attempt.endpoint, identity.region)
+    if isinstance(name, ProviderFailure):
+        return name
+    written = write_converse(attempt, request)
+    if isinstance(written, ProviderFailure):
+        return written
+    return _Call(
+        identity=identity,
+        parts={"modelId": name, **written.parts},
+        is_claude=written.is_claude,
+        excludes_reasoning=written.excludes_reasoning,
+        failures=_failure_reader(identity),
+    )
+
+
+def _identity(secret: ProviderSecret) -> BedrockIdentity | ProviderFailure:
+    match secret:
+        case BedrockApiKeySecret():
+            key = secret.api_key.strip()
+            if not fits_a_header(key):
+                return WRONG_SECRET
+            return BedrockApiKey(api_key=key, region=secret.region)
+        case AwsSecret():
+            told = (secret.access_key_id, secret.session_token or "-")
+            if not all(map(fits_a_header, told)) or not secret.secret_access_key:
+                return WRONG_SECRET
+            return AwsCredentials(
+                access_key_id=secret.access_key_id,
+                secret_access_key=secret.secret_access_key,
+                region=secret.region,
+                session_token=secret.session_token,
+            )
+        case _:
+            return WRONG_SECRET
+
+
+def _failure_reader(identity: BedrockIdentity) -> FailureReader:
+    match identity:
+        case BedrockApiKey():
+            return FailureReader(identity.api_key)
+        case AwsCredentials():
+            others = (identity.access_key_id, identity.session_token or "")
+            return FailureReader(identity.secret_access_key, tuple(filter(None, others)))

@@ -1,0 +1,120 @@
+"""Writing a request of Converse and ConverseStream, which take the same.
+
+Reference: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html (November 2026).
+What only one family of models knows goes into `additionalModelRequestFields`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.conversation import Conversation, JsonSchema, Refused
+from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.read_conversation import read_conversation
+from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.turns import in_turns
+from services.dispatcher.outbound.providers.anthropic.messages_request import JSON_WANTED
+from services.dispatcher.outbound.providers.anthropic.strict_schema import strict_schema
+from services.dispatcher.outbound.providers.bedrock.content_blocks import Block, BlockWriter
+from services.dispatcher.outbound.providers.bedrock.models import Model, model_of
+from services.dispatcher.outbound.providers.bedrock.steering import steer
+from services.dispatcher.outbound.providers.bedrock.tools import offer_tools
+
+STOP_SEQUENCE: Final = "stopSequences"
+
+_TAKEN: Final = frozenset({"stop", "tools"})
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConverseRequest:
+    """The parts of a call but for `modelId`."""
+
+    parts: Block
+    excludes_reasoning: bool
+    is_claude: bool
+
+
+def write_converse(attempt: Attempt, request: ChatRequest) -> ConverseRequest | ProviderFailure:
+    """The request, or why it cannot be made."""
+    conversation = read_conversation(request)
+    if isinstance(conversation, Refused):
+        return conversation.as_bad_input()
+    model = model_of(attempt.endpoint.provider_model)
+    steered = steer(conversation, model, attempt.endpoint.output_tokens_max)
+    failure = conversation.left_out(steered.taken | _TAKEN | _taken_by(model))
+    if failure is not None:
+        return failure
+    parts = _said(conversation, model)
+    if isinstance(parts, Refused):
+        return parts.at_provider()
+    additional = offer_tools(parts, conversation, model)
+    additional |= steered.additional
+    inference: dict[str, Any] = steered.inference
+    stops = [stop for stop in conversation.stop if stop.strip()]
+    if stops:
+        inference[STOP_SEQUENCE] = stops
+    if inference:
+        parts["inferenceConfig"] = inference
+    if additional:
+        parts["additionalModelRequestFields"] = additional
+    _answer_in_form(parts, conversation, model)
+    return ConverseRequest(
+        parts=parts,
+        excludes_reasoning=conversation.reasoning.exclude,
+        is_claude=model.claude is not None,
+    )
+
+
+def _taken_by(model: Model) -> frozenset[str]:
+    taken: set[str] = set()
+    if model.caches:
+        taken.add("cache_control")
+    if model.claude is not None:
+        taken.add("parallel_tool_calls")
+    if model.can_be_forced:
+        taken.add("tool_choice")
+    if model.knows_schemas:
+        taken.add("response_format")
+    return frozenset(taken)
+
+
+def _said(conversation: Conversation, model: Model) -> Block | Refused:
+    found = in_turns(conversation.messages)
+    writer = BlockWriter(model)
+    messages: list[Block] = []
+    for turn in found.turns:
+        told = writer.message(turn)
+        if isinstance(told, Refused):
+            return told
+        messages.append(told)
+    _end_cleanly(messages[-1])
+    messages[-1]["content"] += writer.point(conversation.cache)
+    parts: Block = {"messages": messages}
+    system = writer.texts(found.system)
+    if conversation.answer_format == "json_object":
+        system.append({"text": JSON_WANTED})
+    if system:
+        parts["system"] = system
+    return parts
+
+
+def _end_cleanly(last: Block) -> None:
+    """An answer begun by the client must not end in white space."""
+    content = last["content"]
+    if last["role"] == "assistant" and "text" in content[-1]:
+        content[-1] = {"text": content[-1]["text"].rstrip()}
+
+
+def _answer_in_form(parts: Block, conversation: Conversation, model: Model) -> None:
+    form = conversation.answer_format
+    if not isinstance(form, JsonSchema) or not model.knows_schemas:
+        return
+    told: Block = {"name": form.name, "schema": _encode(strict_schema(form.schema)).decode()}
+    if form.description:
+        told["description"] = form.description
+    parts["outputConfig"] = {
+        "textFormat": {"type": "json_schema", "structure": {"jsonSchema": told}}
+    }
