@@ -5,6 +5,7 @@ botocore looks for credentials, regions, endpoints, proxies and certificates in 
 of the account's own. So every place where it looks is taken out.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -37,13 +38,15 @@ def hermetic_session() -> aioboto3.Session:
             }
         ),
     )
-    session.register_component(
-        "data_loader",
-        Loader(
-            extra_search_paths=[Loader.BUILTIN_DATA_PATH, _NEWER],
-            include_default_search_paths=False,
-        ),
-    )
+    session.register_component("data_loader", _models())
     session.register_component("credential_provider", CredentialResolver(providers=[]))
     session.register_component("token_provider", TokenProviderChain(providers=[]))
     return aioboto3.Session(botocore_session=session)
+
+
+@lru_cache(maxsize=1)
+def _models() -> Loader:
+    """Reads the files of botocore's models, and keeps what it has read for all sessions."""
+    return Loader(
+        extra_search_paths=[Loader.BUILTIN_DATA_PATH, _NEWER], include_default_search_paths=False
+    )
