@@ -244,7 +244,7 @@ async def test_a_mistake_is_a_400_that_names_the_field_and_repeats_nothing(
     ("provider", "key"),
     [("amazon-bedrock", AWS), ("google-vertex", service_account())],
 )
-async def test_operators_store_platform_credentials_of_providers_that_nobody_calls_yet(
+async def test_operators_store_platform_credentials_of_cloud_providers(
     product: Product, tmp_path: Path, provider: str, key: dict[str, Any]
 ) -> None:
     file = tmp_path / "credential"
