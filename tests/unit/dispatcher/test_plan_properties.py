@@ -4,7 +4,7 @@ What must hold is told here from scratch, not by the code that is tested.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import msgspec
@@ -408,3 +408,22 @@ def _check_reason(
         case NoEndpoint.FOR_THE_MODEL:
             assert setting.may_serve(own, slug)
             assert not setting.has_endpoint(own, slug)
+
+
+@given(_settings)
+def test_byok_only_alone_keeps_off_shared_capacity(setting: Setting) -> None:
+    """Nothing else does here, so that no other rule hides it."""
+    willing = [msgspec.structs.replace(each, always_use=False) for each in setting.own[:4]]
+    open_to_all = replace(
+        setting,
+        own=willing,
+        shared=[platform(each) for each in ADAPTERS],
+        health=[],
+        preferences={},
+        byok_only=False,
+        table=HealthTable(),
+    )
+    kept_off = replace(open_to_all, byok_only=True, table=HealthTable())
+
+    assert any(not each.is_byok for each in open_to_all.plan().attempts)
+    assert all(each.is_byok for each in kept_off.plan().attempts)
