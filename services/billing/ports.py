@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from services.billing.domain.hold import Hold
 from services.billing.domain.page import Entries, Page
+from services.billing.domain.rate_limit import RateWindow
 from services.billing.domain.spending import DaySpent
 from shared.events.codec import Received
 from shared.events.envelope import CallReply
@@ -17,13 +18,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """What a page is to hold. Naming an account makes it and locks it."""
+    """What a page is to hold. Naming an account makes it and locks it.
+
+    `key_days` are API keys with the days of their generations, of which limits are to be known;
+    `rate_windows` are of one minute.
+    """
 
     account_ids: set[AccountId] = field(default_factory=set)
     generation_ids: set[GenerationId] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     hold_ids: set[HoldId] = field(default_factory=set)
     top_up_keys: set[tuple[AccountId, str]] = field(default_factory=set)
+    key_days: set[tuple[AccountId, ApiKeyHash, date]] = field(default_factory=set)
+    rate_windows: set[RateWindow] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,10 @@ class Ledger(Protocol):
 
     async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
         """Forget facts taken in before a moment from which none can come again."""
+        ...
+
+    async def forget_limits(self, before: datetime) -> None:
+        """Forget what rate limits counted, and refused, before a moment."""
         ...
 
     async def open_month(self, month: str) -> None:

@@ -87,7 +87,9 @@ async def open_billing(
         ledger, publications, relay = _open_ledger(config, pool, producer, clock)
         post = PostFacts(ledger, config.installation, clock, observer)
         facts = facts_consumer(config.kafka, post, producer, clock)
-        answer = ServeCommands(ledger, config.installation, clock, observer)
+        answer = ServeCommands(
+            ledger, config.installation, clock, observer, shared_limits=config.shared_limits
+        )
         commands = command_server(config.kafka, answer, producer, clock)
         house = KeepHouse(ledger, clock, observer)
         await house.open_months()

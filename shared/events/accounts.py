@@ -1,13 +1,26 @@
 """Accounts and API keys as ingress tells the others about them."""
 
 from decimal import Decimal
+from typing import Literal
+
+import msgspec
 
 from shared.events.envelope import StateEvent
 from shared.ids import AccountId, ApiKeyHash, MemberId
 
 
+class SharedLimit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much shared capacity of one provider may be used a minute. None: the installation's."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
 class AccountChanged(StateEvent, frozen=True, kw_only=True):
-    """An account's routing and fee policy. None means the setting of the installation."""
+    """An account's routing and fee policy. None means the setting of the installation.
+
+    `shared_limits` are by provider slug; `default` stands for every provider that is not named.
+    """
 
     account_id: AccountId
     name: str
@@ -15,13 +28,23 @@ class AccountChanged(StateEvent, frozen=True, kw_only=True):
     fee_percent: Decimal | None = None
     free_requests: int | None = None
     member_ids: tuple[MemberId, ...] = ()
+    shared_limits: dict[str, SharedLimit] | None = None
 
 
 class ApiKeyChanged(StateEvent, frozen=True, kw_only=True):
-    """An API key was made, changed or disabled. Caches forget what they knew of it."""
+    """An API key was made, changed or disabled. Caches forget what they knew of it.
+
+    The key may spend `limit_nano_usd` of credits (None: no limit) in each UTC day, week from Monday
+    or month, or altogether; with `include_byok_in_limit` the list cost of own keys' use counts too.
+    It stops working at `expires_at` (RFC 3339, UTC).
+    """
 
     api_key_hash: ApiKeyHash
     account_id: AccountId
     management: bool = False
     disabled: bool = False
     byok_only: bool = False
+    limit_nano_usd: int | None = None
+    limit_reset: Literal["daily", "weekly", "monthly"] | None = None
+    include_byok_in_limit: bool = False
+    expires_at: str | None = None

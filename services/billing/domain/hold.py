@@ -22,7 +22,8 @@ class Hold:
     """A promise to one attempt.
 
     BYOK: either a waived slot of the month's allotment (`waived`, no money), or the fee of the
-    worst case at `fee_percent`. Shared capacity: the worst case, `fee_percent` None.
+    worst case at `fee_percent`. Shared capacity: the worst case, `fee_percent` None, and it counts
+    in `rate_minute` with `worst_case_tokens`. `worst_case_nano_usd` is the list cost either way.
     """
 
     hold_id: HoldId
@@ -36,4 +37,7 @@ class Hold:
     waived: bool
     fee_percent: Decimal | None
     amount_nano_usd: int
+    worst_case_nano_usd: int
+    worst_case_tokens: int = 0
+    rate_minute: datetime | None = None
     hold_until: datetime

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.billing.domain.generation import Finished, month_of_generation
+from services.billing.domain.generation import (
+    Finished,
+    day_of_generation,
+    month_of_generation,
+)
 from services.billing.domain.ledger import Transfer, ledger_name
 from services.billing.domain.page import Entries, Page
+from services.billing.outbound.postgres_limits import store_limits
 from shared.postgres.pool import Connection
 
 _TRANSFERS = (
@@ -21,10 +26,12 @@ _TRANSFERS = (
 )
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
-                   provider, waived, fee_percent, amount_nano_usd, hold_until, is_open)
+                   provider, waived, fee_percent, amount_nano_usd, hold_until, is_open, day,
+                   worst_case_nano_usd, worst_case_tokens, rate_minute)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                      $7::boolean[], $8::text[], $9::boolean[], $10::numeric[], $11::numeric[],
-                     $12::timestamptz[], $13::boolean[])
+                     $12::timestamptz[], $13::boolean[], $14::date[], $15::numeric[], $16::bigint[],
+                     $17::timestamptz[])
 """
 _CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any($1::text[])"
 _HOLD_ENDINGS = """
@@ -59,8 +66,9 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 """
 _REFUSALS = """
 insert into spend_refusals (hold_id, account_id, code, message, needed_nano_usd,
-                            available_nano_usd)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[])
+                            available_nano_usd, affordable_nano_usd, key_limit, rate_limit)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
+                     $7::numeric[], $8::jsonb[], $9::jsonb[])
 """
 _TOP_UPS = """
 insert into top_ups (account_id, key, amount_nano_usd)
@@ -127,6 +135,9 @@ async def store_entries(connection: Connection, page: Page) -> None:
                 refused.message,
                 refused.needed_nano_usd,
                 refused.available_nano_usd,
+                refused.affordable_nano_usd,
+                refused.key_limit,
+                refused.rate_limit,
             )
             for hold_id, account_id, refused in entries.refusals
         ],
@@ -137,6 +148,7 @@ async def store_entries(connection: Connection, page: Page) -> None:
         [(each.account_id, each.key, each.amount_nano_usd) for each in entries.top_ups],
     )
     await _store_counters(connection, page)
+    await store_limits(connection, page)
 
 
 async def _store_holds(connection: Connection, entries: Entries) -> None:
@@ -163,6 +175,10 @@ async def _store_holds(connection: Connection, entries: Entries) -> None:
                 hold.amount_nano_usd,
                 hold.hold_until,
                 hold.hold_id not in closed,
+                day_of_generation(hold.generation_id),
+                hold.worst_case_nano_usd,
+                hold.worst_case_tokens,
+                hold.rate_minute,
             )
             for hold in entries.holds
         ],

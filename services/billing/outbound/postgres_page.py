@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
+
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import (
     Abandonment,
@@ -14,14 +16,16 @@ from services.billing.domain.generation import (
 from services.billing.domain.hold import Hold
 from services.billing.domain.page import Page, TopUp
 from services.billing.domain.spending import DaySpent, first_day_needed
+from services.billing.outbound.postgres_limits import read_limits
 from services.billing.ports import Scope
-from shared.events.billing import SpendRefused
+from shared.events.billing import KeyLimitReached, RateLimitReached, SpendRefused
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 from shared.postgres.pool import Connection
 
 _HOLD = """
     hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok, provider, waived,
-    fee_percent, amount_nano_usd, hold_until, is_open
+    fee_percent, amount_nano_usd, worst_case_nano_usd, worst_case_tokens, rate_minute, hold_until,
+    is_open
 """
 _LOCK_ACCOUNTS = """
 select account_id, available_nano_usd, held_nano_usd, version, fee_percent, free_requests,
@@ -49,7 +53,8 @@ where is_open and month = any($1::text[]) and generation_id = any($2::text[])
 """  # noqa: S608 - constants only
 _NAMED_HOLDS = f"select {_HOLD} from holds where hold_id = any($1::text[])"  # noqa: S608 - as above
 _REFUSALS = """
-select hold_id, code, message, needed_nano_usd, available_nano_usd
+select hold_id, code, message, needed_nano_usd, available_nano_usd, affordable_nano_usd, key_limit,
+       rate_limit
 from spend_refusals where hold_id = any($1::text[])
 """
 _ALLOTMENTS = """
@@ -81,6 +86,7 @@ async def read_page(connection: Connection, scope: Scope) -> Page:
     if scope.account_ids:
         await _lock_accounts(connection, page, scope.account_ids)
     await _read_rest(connection, page, scope)
+    await read_limits(connection, page, scope)
     return page
 
 
@@ -193,6 +199,9 @@ def _add_holds(page: Page, rows: Iterable[Any]) -> None:
             waived=row["waived"],
             fee_percent=row["fee_percent"],
             amount_nano_usd=int(row["amount_nano_usd"]),
+            worst_case_nano_usd=int(row["worst_case_nano_usd"]),
+            worst_case_tokens=row["worst_case_tokens"],
+            rate_minute=row["rate_minute"],
             hold_until=row["hold_until"],
         )
         page.holds[hold.hold_id] = hold
@@ -229,9 +238,13 @@ def _abandonment(row: Any) -> Abandonment:
 
 
 def _refusal(row: Any) -> SpendRefused:
+    affordable = row["affordable_nano_usd"]
     return SpendRefused(
         code=row["code"],
         message=row["message"],
         needed_nano_usd=int(row["needed_nano_usd"]),
         available_nano_usd=int(row["available_nano_usd"]),
+        affordable_nano_usd=None if affordable is None else int(affordable),
+        key_limit=msgspec.convert(row["key_limit"], KeyLimitReached | None),
+        rate_limit=msgspec.convert(row["rate_limit"], RateLimitReached | None),
     )
