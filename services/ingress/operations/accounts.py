@@ -42,7 +42,9 @@ async def change_policy(
 ) -> Outcome:
     """Change what is given; None goes back to the installation's setting."""
     if not changes:
-        raise BadInput("give at least one of --free-requests, --fee-percent, --byok-only")
+        raise BadInput(
+            "give at least one of --free-requests, --fee-percent, --byok-only, --shared-limits"
+        )
     account_id = account_id_of(account)
     policy = await connections.accounts.change_policy(account_id, changes)
     if policy is None:
@@ -55,6 +57,7 @@ async def change_policy(
             "byok_only": policy.byok_only,
             "fee_percent": None if fee_percent is None else f"{fee_percent.normalize():f}",
             "free_requests": policy.free_requests,
+            "shared_limits": policy.shared_limits,
         },
         warning=None if is_applied else _NOT_APPLIED,
     )

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from shared.events.accounts import AccountChanged, ApiKeyChanged
+import msgspec
+
+from shared.events.accounts import AccountChanged, ApiKeyChanged, SharedLimit
 from shared.events.topics import ACCOUNTS_STATE, API_KEYS_STATE
 from shared.ids import AccountId, ApiKeyHash, MemberId
 from shared.kafka.producer import EventProducer
@@ -18,7 +20,7 @@ from shared.postgres.outbox import Written, mark_dirty
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Connection, Pool, in_transaction
 
-POLICY_COLUMNS: Final = frozenset({"byok_only", "fee_percent", "free_requests"})
+POLICY_COLUMNS: Final = frozenset({"byok_only", "fee_percent", "free_requests", "shared_limits"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Policy:
     byok_only: bool
     fee_percent: Decimal | None
     free_requests: int | None
+    shared_limits: dict[str, dict[str, int]] | None
     version: int
 
 
@@ -97,7 +100,7 @@ class PostgresAccounts:
         async def work(connection: Connection) -> tuple[Policy | None, Written]:
             row = await connection.fetchrow(
                 f"update accounts set {assignments}, version = version + 1 where id = $1"  # noqa: S608 - names are of POLICY_COLUMNS
-                " returning byok_only, fee_percent, free_requests, version",
+                " returning byok_only, fee_percent, free_requests, shared_limits, version",
                 account_id,
                 *changes.values(),
             )
@@ -157,7 +160,7 @@ class StateReader:
 
     async def _account(self, connection: Connection, key: str) -> Record | None:
         row = await connection.fetchrow(
-            "select name, byok_only, fee_percent, free_requests, version,"
+            "select name, byok_only, fee_percent, free_requests, shared_limits, version,"
             " array(select id::text from members where account_id = accounts.id order by id)"
             " as member_ids from accounts where id = $1",
             key,
@@ -172,6 +175,7 @@ class StateReader:
             fee_percent=row["fee_percent"],
             free_requests=row["free_requests"],
             member_ids=tuple(MemberId(each) for each in row["member_ids"]),
+            shared_limits=msgspec.convert(row["shared_limits"], dict[str, SharedLimit] | None),
         )
         return self._producer.record(ACCOUNTS_STATE, state, key=key)
 

@@ -15,6 +15,7 @@ from services.ingress.operations import accounts, api_keys, credit, platform_cre
 from services.ingress.operations.command_line import main
 from services.ingress.operations.connections import open_connections
 from services.ingress.operations.outcomes import BadInput
+from shared.events.accounts import SharedLimit
 from shared.events.credential_audit import Actor
 from shared.events.replies import ReplyFailed
 from shared.ids import PLATFORM_ACCOUNT, hash_api_key, new_id
@@ -398,7 +399,12 @@ async def test_a_policy_is_applied_before_the_command_returns(world: World) -> N
         changed = await accounts.change_policy(
             connections,
             account_id,
-            {"free_requests": 0, "fee_percent": Decimal("7.5"), "byok_only": True},
+            {
+                "free_requests": 0,
+                "fee_percent": Decimal("7.5"),
+                "byok_only": True,
+                "shared_limits": {"openai": SharedLimit(requests_per_minute=5)},
+            },
         )
         assert changed.warning is None
         assert changed.printed == {
@@ -406,6 +412,7 @@ async def test_a_policy_is_applied_before_the_command_returns(world: World) -> N
             "byok_only": True,
             "fee_percent": "7.5",
             "free_requests": 0,
+            "shared_limits": {"openai": {"requests_per_minute": 5}},
         }
         with pytest.raises(BadInput, match="no account"):
             await accounts.change_policy(connections, new_id(), {"free_requests": 1})
