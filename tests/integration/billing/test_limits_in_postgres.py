@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from services.billing.config import BillingConfig, PerMinute
@@ -57,24 +58,18 @@ def _key() -> ApiKeyHash:
 
 
 async def _limit(desk: Desk, account: AccountId, key: ApiKeyHash, **limit: Any) -> None:
-    event = ApiKeyChanged(
-        **{"version": 1, "api_key_hash": key, "account_id": account, "management": False} | limit
-    )
-    await desk.post([received(event)])
+    fields = {"version": 1, "api_key_hash": key, "account_id": account} | limit
+    await desk.post([received(msgspec.convert(fields, ApiKeyChanged))])
 
 
 def _ask(account: AccountId, key: ApiKeyHash, **more: Any) -> AuthorizeSpend:
-    return authorize(
-        **{
-            "hold": new_id(),
-            "account": account,
-            "api_key_hash": key,
-            "generation_id": new_generation_id(),
-            "is_byok": False,
-            "worst_case_nano_usd": LIST_COST,
-        }
-        | more
-    )
+    fields: dict[str, Any] = {
+        "hold": new_id(),
+        "generation_id": new_generation_id(),
+        "is_byok": False,
+        "worst_case_nano_usd": LIST_COST,
+    }
+    return authorize(account=account, api_key_hash=key, **fields | more)
 
 
 def _passed(answers: Sequence[CallReply]) -> int:
@@ -251,7 +246,7 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     asked = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(asked)
     used = "select requests, tokens from shared_minutes where account_id = $1"
-    assert tuple(await database.fetchrow(used, account)) == (1, 5_000)
+    assert await database.fetch(used, account) == [(1, 5_000)]
     fact = finished(
         account=account,
         generation_id=asked.generation_id,
@@ -260,15 +255,15 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     )
     await desk.post([received(fact), received(fact)])
     tokens = USAGE.prompt_tokens + USAGE.completion_tokens
-    assert tuple(await database.fetchrow(used, account)) == (1, tokens)
+    assert await database.fetch(used, account) == [(1, tokens)]
     await desk.billing.ledger.forget_limits(SystemClock().now() + timedelta(minutes=1))
-    assert await database.fetchrow(used, account) is None
+    assert await database.fetch(used, account) == []
     late = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(late)
     await desk.billing.ledger.forget_limits(SystemClock().now() + timedelta(minutes=1))
     gone = GenerationAbandoned(generation_id=late.generation_id, account_id=account, reason="ours")
     await desk.post([received(gone)])
-    assert await database.fetchrow(used, account) is None
+    assert await database.fetch(used, account) == []
     assert await desk.problems() == []
 
 

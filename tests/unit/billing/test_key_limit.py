@@ -31,7 +31,7 @@ from shared.events.billing import (
 )
 from shared.events.generations import Spend
 from shared.events.usage import Usage
-from shared.ids import HoldId
+from shared.ids import ApiKeyHash, HoldId
 from tests.unit.billing.made import (
     ACCOUNT,
     API_KEY,
@@ -68,8 +68,8 @@ def limited(
     return limit
 
 
-def uses(page: Page, limit: KeyLimit) -> dict[tuple[str, Window], KeyUse]:  # type: ignore[misc] # the key's hash is a str
-    found: dict[tuple[str, Window], KeyUse] = {}
+def uses(page: Page, limit: KeyLimit) -> dict[tuple[ApiKeyHash, Window], KeyUse]:
+    found: dict[tuple[ApiKeyHash, Window], KeyUse] = {}
 
     def add(day: date, spent: int, reserved: int) -> None:
         key = (API_KEY, window_of(limit.limit_reset, day))
