@@ -37,6 +37,7 @@ from shared.ids import (
     new_generation_id,
     new_id,
 )
+from shared.kafka.admin import partition_counts
 from shared.kafka.calls import Calls
 from shared.kafka.config import KafkaConfig
 from shared.kafka.dead_letters import DeadLetters
@@ -73,8 +74,9 @@ class _Seen:
 async def _calls(
     config: KafkaConfig, producer: EventProducer, topic: Topic
 ) -> AsyncIterator[Calls]:
-    """A caller whose replies come by the topic's last partition, which no process of a stack has."""
-    partition = topic.partitions - 1
+    """A caller whose replies come by the topic's last partition, which no process of the stack has."""
+    counts = await partition_counts(config.bootstrap_servers, [topic.name])
+    partition = counts[topic.name] - 1
     calls = Calls(
         producer, reply_topic=topic, reply_partition=partition, clock=_CLOCK, new_id=new_id
     )

@@ -42,6 +42,7 @@ from shared.ids import (
     new_id,
 )
 from shared.kafka.config import KafkaConfig
+from shared.kafka.facts import BATCH_RECORDS_MAX
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 from shared.postgres.config import PostgresConfig
@@ -177,5 +178,7 @@ if __name__ == "__main__":
     configure_logging("measure", "measure", "error")
     given = [int(argument) for argument in sys.argv[2:]]
     uvloop.install()
-    found = asyncio.run(_measure(sys.argv[1], *(given + [20_000, 200, 50][len(given) :])))
+    found = asyncio.run(
+        _measure(sys.argv[1], *(given + [20_000, BATCH_RECORDS_MAX, 50][len(given) :]))
+    )
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
