@@ -106,8 +106,8 @@ class Ledger(Protocol):
         """Forget facts taken in before a moment from which none can come again."""
         ...
 
-    async def forget_limits(self, before: datetime) -> None:
-        """Forget what rate limits counted, and refused, before a moment."""
+    async def forget_minutes(self, before: datetime) -> None:
+        """Forget what rate limits counted in minutes that began before a moment."""
         ...
 
     async def open_month(self, month: str) -> None:

@@ -11,17 +11,11 @@ create table api_key_limits (
 );
 
 -- worst_case_*: of the largest possible answer, at list price. rate_minute: where shared capacity
--- counts it. day: that of the generation, null for holds that had ended before this column was.
+-- counts it.
 alter table holds
-    add column day date,
-    add column worst_case_nano_usd numeric(38, 0) not null default 0,
+    add column if not exists worst_case_nano_usd numeric(38, 0) not null default 0,
     add column worst_case_tokens bigint not null default 0,
     add column rate_minute timestamptz;
-update holds set
-    day = (to_timestamp(('x' || substr(replace(substr(generation_id, 5), '-', ''), 1, 12))::bit(48)::bigint
-        / 1000.0) at time zone 'UTC')::date,
-    worst_case_nano_usd = case when is_byok then 0 else amount_nano_usd end
-where is_open;
 create index holds_open_of_key on holds (api_key_hash) where is_open;
 
 -- An account's own limits of shared capacity, by provider; null: the installation's.
@@ -46,4 +40,3 @@ alter table spend_refusals
     add column affordable_nano_usd numeric(38, 0),
     add column key_limit jsonb,
     add column rate_limit jsonb;
-create index spend_refusals_created_at on spend_refusals using brin (created_at);

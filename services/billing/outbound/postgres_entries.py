@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.billing.domain.generation import (
-    Finished,
-    day_of_generation,
-    month_of_generation,
-)
+from services.billing.domain.generation import Finished, month_of_generation
 from services.billing.domain.ledger import Transfer, ledger_name
 from services.billing.domain.page import Entries, Page
 from services.billing.outbound.postgres_limits import store_limits
@@ -26,12 +22,11 @@ _TRANSFERS = (
 )
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
-                   provider, waived, fee_percent, amount_nano_usd, hold_until, is_open, day,
+                   provider, waived, fee_percent, amount_nano_usd, hold_until, is_open,
                    worst_case_nano_usd, worst_case_tokens, rate_minute)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                      $7::boolean[], $8::text[], $9::boolean[], $10::numeric[], $11::numeric[],
-                     $12::timestamptz[], $13::boolean[], $14::date[], $15::numeric[], $16::bigint[],
-                     $17::timestamptz[])
+                     $12::timestamptz[], $13::boolean[], $14::numeric[], $15::bigint[], $16::timestamptz[])
 """
 _CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any($1::text[])"
 _HOLD_ENDINGS = """
@@ -175,7 +170,6 @@ async def _store_holds(connection: Connection, entries: Entries) -> None:
                 hold.amount_nano_usd,
                 hold.hold_until,
                 hold.hold_id not in closed,
-                day_of_generation(hold.generation_id),
                 hold.worst_case_nano_usd,
                 hold.worst_case_tokens,
                 hold.rate_minute,

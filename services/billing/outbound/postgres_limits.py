@@ -31,7 +31,10 @@ lateral (
 lateral (
     select coalesce(sum(amount_nano_usd), 0) as credits,
            coalesce(sum(worst_case_nano_usd) filter (where is_byok), 0) as byok
-    from holds
+    from holds,
+    lateral (
+        select (uuid_extract_timestamp(substr(generation_id, 5)::uuid) at time zone 'UTC')::date as day
+    ) as started
     where is_open and holds.api_key_hash = asked.api_key_hash and day >= first and day < next_first
 ) as held
 """
@@ -69,9 +72,6 @@ where known.account_id = added.account_id and known.provider = added.provider
   and known.minute = added.minute
 """
 _FORGET_MINUTES: Final = "delete from shared_minutes where minute < $1"
-_FORGET_REFUSALS: Final = """
-delete from spend_refusals where created_at < $1 and code = 'rate_limited'
-"""
 
 _limits: Final = dict[str, SharedLimit]
 
@@ -167,7 +167,6 @@ async def store_limits(connection: Connection, page: Page) -> None:
         await connection.execute(_CORRECT_MINUTES, *zip(*sorted(corrected), strict=True))
 
 
-async def forget_limits(connection: Connection, before: datetime) -> None:
-    """Forget minutes, and refusals for being too fast, of before a moment."""
+async def forget_minutes(connection: Connection, before: datetime) -> None:
+    """Forget the minutes that began before a moment."""
     await connection.execute(_FORGET_MINUTES, before)
-    await connection.execute(_FORGET_REFUSALS, before)

@@ -18,8 +18,8 @@ _MONTH_AHEAD: Final = timedelta(days=3)
 _TAKEN_DAYS: Final = 42
 """Longer than facts stay in Kafka (35 days): none of those forgotten can be delivered again."""
 _FORGET_ROWS_MAX: Final = 10_000
-_LIMITS_HOURS: Final = 24
-"""Rate limits look at the minute at hand, and no command is that old; a day is for whoever asks why."""
+_MINUTES_HOURS: Final = 24
+"""Rate limits look at the minute at hand; a day is for whoever asks why."""
 
 
 class KeepHouse:
@@ -58,7 +58,7 @@ class KeepHouse:
         forgotten = _FORGET_ROWS_MAX
         while forgotten == _FORGET_ROWS_MAX:
             forgotten = await self._ledger.forget_taken(before, rows_max=_FORGET_ROWS_MAX)
-        await self._ledger.forget_limits(self._clock.now() - timedelta(hours=_LIMITS_HOURS))
+        await self._ledger.forget_minutes(self._clock.now() - timedelta(hours=_MINUTES_HOURS))
 
     async def expire_holds(self) -> int:
         """End every hold past its time and return how many."""

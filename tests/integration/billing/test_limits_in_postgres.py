@@ -256,11 +256,11 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     await desk.post([received(fact), received(fact)])
     tokens = USAGE.prompt_tokens + USAGE.completion_tokens
     assert await database.fetch(used, account) == [(1, tokens)]
-    await desk.billing.ledger.forget_limits(SystemClock().now() + timedelta(minutes=1))
+    await desk.billing.ledger.forget_minutes(SystemClock().now() + timedelta(minutes=1))
     assert await database.fetch(used, account) == []
     late = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(late)
-    await desk.billing.ledger.forget_limits(SystemClock().now() + timedelta(minutes=1))
+    await desk.billing.ledger.forget_minutes(SystemClock().now() + timedelta(minutes=1))
     gone = GenerationAbandoned(generation_id=late.generation_id, account_id=account, reason="ours")
     await desk.post([received(gone)])
     assert await database.fetch(used, account) == []

@@ -37,7 +37,7 @@ class SilentLedger:
     async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
         raise NotImplementedError
 
-    async def forget_limits(self, before: datetime) -> None:
+    async def forget_minutes(self, before: datetime) -> None:
         raise NotImplementedError
 
 
