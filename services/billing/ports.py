@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """What a page is to hold. Naming an account makes it and locks it.
+    """What a page is to hold. Naming an account makes it and locks it; `hold_ids` come with generations.
 
     `key_days` are API keys with the days of their generations, of which limits are to be known;
     `rate_windows` are of one minute.

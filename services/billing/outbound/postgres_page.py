@@ -47,9 +47,12 @@ select generation_id, account_id, kind, reason
 from abandonments where month = any($1::text[]) and generation_id = any($2::text[])
 order by kind desc
 """
-_OPEN_HOLDS = f"""
+# One statement, since commands wait for each: a hold that is open and named comes twice, the same.
+_HOLDS = f"""
 select {_HOLD} from holds
 where is_open and month = any($1::text[]) and generation_id = any($2::text[])
+union all
+select {_HOLD} from holds where hold_id = any($3::text[])
 """  # noqa: S608 - constants only
 _NAMED_HOLDS = f"select {_HOLD} from holds where hold_id = any($1::text[])"  # noqa: S608 - as above
 _REFUSALS = """
@@ -147,12 +150,10 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
         for row in await connection.fetch(_ABANDONMENTS, months, ids):
             # of the two 'abandoned' comes last, and is the one that counts
             page.abandonments[row["generation_id"]] = _abandonment(row)
-        _add_holds(page, await connection.fetch(_OPEN_HOLDS, months, ids))
+        _add_holds(page, await connection.fetch(_HOLDS, months, ids, sorted(scope.hold_ids)))
         await _read_allotments(connection, page, months)
     if scope.hold_ids:
-        hold_ids = sorted(scope.hold_ids)
-        _add_holds(page, await connection.fetch(_NAMED_HOLDS, hold_ids))
-        for row in await connection.fetch(_REFUSALS, hold_ids):
+        for row in await connection.fetch(_REFUSALS, sorted(scope.hold_ids)):
             page.refusals[row["hold_id"]] = _refusal(row)
     if scope.top_up_keys:
         keys = sorted(scope.top_up_keys)
