@@ -62,25 +62,22 @@ async def read_payments(connection: Connection, page: Page, scope: Scope) -> set
 
 async def read_movements(connection: Connection, page: Page, scope: Scope) -> None:
     """Read what is booked under a scope's keys, and the cash of accounts that ask for a refund."""
-    if scope.movement_keys:
-        keys = sorted(scope.movement_keys)
-        rows = await connection.fetch(
-            _MOVEMENTS, [key[0] for key in keys], [key[1] for key in keys]
+    keys = sorted(scope.movement_keys)
+    rows = await connection.fetch(_MOVEMENTS, [key[0] for key in keys], [key[1] for key in keys])
+    for row in rows:
+        credits_nano_usd = row["credits_nano_usd"]
+        page.movements[row["account_id"], row["key"]] = Movement(
+            account_id=AccountId(row["account_id"]),
+            key=row["key"],
+            kind=MovementKind(row["kind"]),
+            input_hash=row["input_hash"],
+            amount_nano_usd=int(row["amount_nano_usd"]),
+            credits_nano_usd=None if credits_nano_usd is None else int(credits_nano_usd),
+            uncollected_nano_usd=int(row["uncollected_nano_usd"]),
+            reason=row["reason"],
+            reference=row["reference"],
+            payment_id=row["payment_id"],
         )
-        for row in rows:
-            credits_nano_usd = row["credits_nano_usd"]
-            page.movements[row["account_id"], row["key"]] = Movement(
-                account_id=AccountId(row["account_id"]),
-                key=row["key"],
-                kind=MovementKind(row["kind"]),
-                input_hash=row["input_hash"],
-                amount_nano_usd=int(row["amount_nano_usd"]),
-                credits_nano_usd=None if credits_nano_usd is None else int(credits_nano_usd),
-                uncollected_nano_usd=int(row["uncollected_nano_usd"]),
-                reason=row["reason"],
-                reference=row["reference"],
-                payment_id=row["payment_id"],
-            )
     if scope.refunded_account_ids:
         for row in await connection.fetch(_CASH, sorted(scope.refunded_account_ids)):
             page.cash[row["account_id"]] = int(row["cash"])

@@ -75,12 +75,13 @@ group by 1, 2, 3
 async def read_page(connection: Connection, scope: Scope) -> Page:
     """Lock a scope's accounts, making those that are new, and read what else it names."""
     page = Page()
-    account_ids = set(scope.account_ids)
+    account_ids = scope.account_ids
     if scope.payment_ids:  # before their accounts, as every other transaction does it
-        account_ids |= await read_payments(connection, page, scope)
+        account_ids = account_ids | await read_payments(connection, page, scope)
     if account_ids:
         await _lock_accounts(connection, page, account_ids)
-    await read_movements(connection, page, scope)
+    if scope.movement_keys:
+        await read_movements(connection, page, scope)
     await _read_rest(connection, page, scope)
     return page
 
