@@ -72,4 +72,4 @@ def dispute(payment_intent: str | None, cents: int, status: str, **more: Any) ->
 
 def signature(body: bytes, *, at: int, secret: str = WEBHOOK_SECRET) -> str:
     """The header that Stripe sends with a body."""
-    return stripe.WebhookSignature.generate_signature_header(body.decode(), secret, at)
+    return str(stripe.WebhookSignature.generate_signature_header(body.decode(), secret, at))

@@ -15,9 +15,10 @@ from services.ingress.domain.stripe_events import (
     read_event,
 )
 from shared.events.payments import PaymentNotBooked, RecordDispute, RecordPayment, RecordRefund
+from shared.ids import AccountId
 from tests.support.stripe_events import charge, dispute, event, session
 
-ACCOUNT = "0192aaaa-0000-7000-8000-000000000001"
+ACCOUNT = AccountId("0192aaaa-0000-7000-8000-000000000001")
 OTHER = "0192aaaa-0000-7000-8000-000000000002"
 COMPLETED = "checkout.session.completed"
 CENT = 10_000_000
