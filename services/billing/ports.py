@@ -20,15 +20,17 @@ T = TypeVar("T")
 class Scope:
     """What a page is to hold. Naming an account makes it and locks it; `hold_ids` come with generations.
 
-    `key_days` are API keys with the days of their generations, of which limits are to be known;
-    `rate_windows` are of one minute.
+    Naming a payment locks it, and the account that it was credited to. `key_days` are API keys with
+    the days of their generations, of which limits are to be known; `rate_windows` are of one minute.
     """
 
     account_ids: set[AccountId] = field(default_factory=set)
     generation_ids: set[GenerationId] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     hold_ids: set[HoldId] = field(default_factory=set)
-    top_up_keys: set[tuple[AccountId, str]] = field(default_factory=set)
+    movement_keys: set[tuple[AccountId, str]] = field(default_factory=set)
+    refunded_account_ids: set[AccountId] = field(default_factory=set)
+    payment_ids: set[str] = field(default_factory=set)
     key_days: set[tuple[AccountId, ApiKeyHash, date]] = field(default_factory=set)
     rate_windows: set[RateWindow] = field(default_factory=set)
 
@@ -53,6 +55,8 @@ class Books:
     generations: dict[str, int]
     open_holds: int
     wrong_holds: int
+    wrong_payments: int
+    waiting_payments: int
     wrong_accounts: tuple[AccountCheck, ...]
 
 
@@ -132,6 +136,10 @@ class Observer(Protocol):
 
     def served(self, answers: Sequence[CallReply], seconds: float) -> None:
         """A batch of commands was answered."""
+        ...
+
+    def not_collected(self, nano_usd: int) -> None:
+        """Money went back that credits did not cover."""
         ...
 
     def expired(self, holds: int) -> None:
