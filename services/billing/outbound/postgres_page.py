@@ -38,13 +38,13 @@ insert into accounts (account_id)
 select account_id from unnest($1::text[]) with ordinality as missing (account_id, place)
 order by place on conflict do nothing
 """
-_SETTLEMENTS = """
-select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, list_cost_nano_usd,
-       collected_nano_usd, uncollected_nano_usd
+# How generations ended, in one statement: `reason` is there for abandonments alone.
+_ENDED = """
+select generation_id, account_id, kind, api_key_hash, is_byok, credential_id, list_cost_nano_usd,
+       collected_nano_usd, uncollected_nano_usd, null as reason
 from generations where month = any($1::text[]) and generation_id = any($2::text[])
-"""
-_ABANDONMENTS = """
-select generation_id, account_id, kind, reason
+union all
+select generation_id, account_id, kind, null, null, null, null, null, null, reason
 from abandonments where month = any($1::text[]) and generation_id = any($2::text[])
 order by kind desc
 """
@@ -147,11 +147,12 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
     months = sorted(scope.months)
     if scope.generation_ids:
         ids = sorted(scope.generation_ids)
-        for row in await connection.fetch(_SETTLEMENTS, months, ids):
-            page.settlements[row["generation_id"]] = _settlement(row)
-        for row in await connection.fetch(_ABANDONMENTS, months, ids):
-            # of the two 'abandoned' comes last, and is the one that counts
-            page.abandonments[row["generation_id"]] = _abandonment(row)
+        for row in await connection.fetch(_ENDED, months, ids):
+            if row["reason"] is None:
+                page.settlements[row["generation_id"]] = _settlement(row)
+            else:
+                # 'abandoned' comes after 'released', and is the one that counts
+                page.abandonments[row["generation_id"]] = _abandonment(row)
         _add_holds(page, await connection.fetch(_HOLDS, months, ids, sorted(scope.hold_ids)))
         await _read_allotments(connection, page, months)
     if scope.hold_ids:
