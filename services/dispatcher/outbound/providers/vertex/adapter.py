@@ -17,7 +17,6 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
-from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
 from services.dispatcher.outbound.providers.anthropic.messages_request import write_messages
 from services.dispatcher.outbound.providers.completions_client import (
     Call,
@@ -233,7 +232,7 @@ def _write_claude(
         place=place,
         url=place.model("anthropic", attempt.endpoint.provider_model, method),
         body=_encode({"anthropic_version": ANTHROPIC_VERSION, **body}),
-        dialect=MessagesDialect(excludes_reasoning=written.excludes_reasoning),
+        dialect=written.dialect,
         betas=written.betas,
     )
 
