@@ -57,13 +57,13 @@ ROWS: Final = (
         slug="together",
         name="Together",
         base_url="https://api.together.xyz/v1",
-        quirks=quirks.OPEN_MODELS,
+        quirks=quirks.TOGETHER,
     ),
     ProviderRow(
         slug="fireworks",
         name="Fireworks",
         base_url="https://api.fireworks.ai/inference/v1",
-        quirks=quirks.OPEN_MODELS,
+        quirks=quirks.FIREWORKS,
     ),
     ProviderRow(
         slug="xai",
