@@ -36,6 +36,10 @@ _NOT_FOR_PROVIDERS = frozenset(
 """Fields that are read here, or are OpenRouter's own: no adapter ever sees them."""
 
 
+_NO_PARAMETERS = frozenset({"messages", "metadata", "user"})
+_NULL = b"null"
+
+
 class ProviderPreferences(msgspec.Struct, frozen=True):
     """Which providers may serve, in the client's words; slugs in lower case. None restricts nothing.
 
@@ -66,6 +70,15 @@ class ChatRequest:
     max_tokens: int | None
     choices_wanted: int = 1
     fields: Mapping[str, msgspec.Raw]
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """What a provider must take where `require_parameters` insists: the fields that are given.
+
+        Not who asks and what about, nor one choice, which is what every provider gives.
+        """
+        given = {name for name, raw in self.fields.items() if bytes(raw) != _NULL}
+        return frozenset(given - _NO_PARAMETERS - ({"n"} if self.choices_wanted == 1 else set()))
 
     @property
     def prompt_bytes(self) -> int:

@@ -18,7 +18,8 @@ from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.thinking import effort_of
 
 _LEAST_FIRST: Final[tuple[Effort, ...]] = ("minimal", "low", "medium", "high", "xhigh", "max")
-_ASKED: Final = ("reasoning", "reasoning_effort", "include_reasoning")
+ASKED: Final = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
+"""The fields that ask for it."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,28 +59,27 @@ def always(word: str) -> Mapping[Effort, str]:
 
 
 def effort_fields(
-    request: ChatRequest, efforts: Efforts, *, output_tokens_max: int
-) -> Mapping[str, object]:
-    """What the body says of the effort that the client asks for.
+    request: ChatRequest, efforts: Efforts | None, *, output_tokens_max: int
+) -> Mapping[str, object] | None:
+    """What the body says of the effort that the client asks for; None when it cannot be heeded.
 
-    A budget of tokens is told as the effort whose share of the answer's limit covers it. What cannot be
-    read is not passed on.
+    A budget of tokens is told as the effort whose share of the answer's limit covers it.
     """
     reasoning = _asked(request)
-    if reasoning is None or reasoning.is_wanted is None:
+    if reasoning is None or efforts is None:
+        return None
+    if reasoning.is_wanted is None:
         return {}
     limit = min(request.max_tokens or output_tokens_max, output_tokens_max)
     wanted: Effort = effort_of(reasoning, limit) if reasoning.is_wanted else "none"
     word = efforts.words.get(wanted)
     if word is not None:
         return {"reasoning_effort": word}
-    return efforts.off if wanted == "none" else {}
+    return efforts.off or None if wanted == "none" else {}
 
 
 def _asked(request: ChatRequest) -> Reasoning | None:
-    told = {name: request.fields[name] for name in _ASKED if name in request.fields}
-    if not told:
-        return None
+    told = {name: request.fields[name] for name in ASKED if name in request.fields}
     try:
         reasoning = read_reasoning(msgspec.json.decode(_encode(told), type=WireOptions))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

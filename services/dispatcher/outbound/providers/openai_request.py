@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import ProviderFailure, not_taken
 from services.dispatcher.domain.request import ChatRequest
-from services.dispatcher.outbound.providers.efforts import effort_fields
+from services.dispatcher.outbound.providers.efforts import ASKED, effort_fields
 from services.dispatcher.outbound.providers.quirks import Quirks
 
 _NULL: Final = b"null"
@@ -40,20 +41,30 @@ _encode = msgspec.json.Encoder().encode
 
 def request_body(
     attempt: Attempt, request: ChatRequest, quirks: Quirks, *, streamed: bool, usage_asked: bool
-) -> bytes:
-    """The JSON body of one call. `usage_asked` is whether `stream_options` may be sent."""
+) -> bytes | ProviderFailure:
+    """The JSON body of one call, or why it cannot be made as the client insists.
+
+    `usage_asked` is whether `stream_options` may be sent.
+    """
     endpoint_model = attempt.endpoint.provider_model
     names = (_last_part(attempt.model), _last_part(endpoint_model))
     arguments = _arguments(request.fields, quirks, names)
+    if not attempt.is_byok:
+        arguments -= _PRICED_APART
     body: dict[str, Any] = {"model": endpoint_model}
-    efforts = quirks.efforts_of(names)
-    if efforts is not None:
+    if not ASKED.isdisjoint(request.fields):
         limit = attempt.endpoint.output_tokens_max
-        body |= effort_fields(request, efforts, output_tokens_max=limit)
+        effort = effort_fields(request, quirks.efforts_of(names), output_tokens_max=limit)
+        body |= effort or {}
+        heeded = ASKED if effort is not None else frozenset[str]()
+    else:
+        heeded = frozenset()
+    if request.preferences.require_parameters:
+        missing = request.parameters - arguments - heeded
+        if missing:
+            return not_taken(missing)
     for name, raw in request.fields.items():
         if name not in arguments or bytes(raw) == _NULL:
-            continue
-        if name in _PRICED_APART and not attempt.is_byok:
             continue
         body[quirks.renamed.get(name, name)] = raw
     body["messages"] = _messages(request.fields["messages"], quirks)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers import quirks
 from services.dispatcher.outbound.providers.openai_request import request_body
@@ -23,6 +24,7 @@ def _body(
     usage_asked: bool = True,
 ) -> dict[str, Any]:
     body = request_body(to or attempt(), wanted, how, streamed=streamed, usage_asked=usage_asked)
+    assert isinstance(body, bytes), body
     decoded: dict[str, Any] = msgspec.json.decode(body)
     return decoded
 
@@ -313,6 +315,44 @@ def test_whatever_way_it_is_asked_for_it_means_the_same(
     model: str, fields: dict[str, Any], effort: str | None
 ) -> None:
     assert _body(request(**fields), attempt(model=model)).get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize(
+    ("how", "model", "fields", "missing"),
+    [
+        (quirks.OPENAI, "openai/gpt-4o", {"n": 2, "seed": 1, "user": "u", "metadata": {}}, None),
+        (quirks.OPENAI, "openai/gpt-4o", {"top_k": 1, "seed": None}, "top_k"),
+        (quirks.OPENAI, "openai/gpt-5", {"temperature": 1, "top_p": 1}, "temperature, top_p"),
+        (quirks.OPENAI, "openai/gpt-5", {"reasoning": {"effort": "low"}}, None),
+        (quirks.OPENAI, "openai/o3", {"reasoning": {"effort": "none"}}, "reasoning"),
+        (quirks.OPENAI, "openai/o3", {"reasoning": {"exclude": True}}, None),
+        (quirks.OPENAI, "openai/gpt-4o", {"reasoning_effort": "low"}, "reasoning_effort"),
+        (quirks.GROQ, "openai/gpt-oss-20b", {"n": 1}, None),
+        (quirks.GROQ, "openai/gpt-oss-20b", {"n": 2}, "n"),
+        (quirks.DEEPSEEK, "deepseek/deepseek-v4-pro", {"n": 2, "seed": 1}, "n, seed"),
+        (quirks.TOGETHER, "z-ai/glm-5.2", {"n": 2, "reasoning": {"effort": "high"}}, None),
+    ],
+)
+def test_who_insists_on_parameters_is_served_by_those_that_take_them(
+    how: Quirks, model: str, fields: dict[str, Any], missing: str | None
+) -> None:
+    asked = request(provider={"require_parameters": True}, **fields)
+    body = request_body(attempt(model=model), asked, how, streamed=False, usage_asked=True)
+    if missing is None:
+        assert isinstance(body, bytes)
+    else:
+        assert isinstance(body, ProviderFailure)
+        assert body.failure is FailureClass.UNSUPPORTED
+        assert (body.raw or "").endswith(f"does not take {missing}")
+    assert isinstance(_body(request(**fields), attempt(model=model), how), dict)
+
+
+def test_shared_capacity_takes_nothing_that_costs_more_than_the_list_price() -> None:
+    asked = request(provider={"require_parameters": True}, service_tier="priority")
+    shared = attempt(tier="shared")
+    body = request_body(shared, asked, quirks.OPENAI, streamed=False, usage_asked=True)
+    assert isinstance(body, ProviderFailure)
+    assert _body(asked)["service_tier"] == "priority"
 
 
 def test_openrouter_is_told_in_the_clients_own_words() -> None:

@@ -244,6 +244,8 @@ def _write_partner(
     streamed: bool,  # noqa: FBT001 - as every writer
 ) -> _Written | ProviderFailure:
     body = request_body(attempt, request, VERTEX_PARTNERS, streamed=streamed, usage_asked=True)
+    if isinstance(body, ProviderFailure):
+        return body
     return _Written(place=place, url=place.chat_completions, body=body, dialect=_PARTNERS)
 
 
