@@ -5,7 +5,7 @@ fields; every other field stays the JSON text that the client sent, so that an a
 it on need not decode and encode it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -61,7 +61,8 @@ class ChatRequest:
     `max_tokens` bounds the completion, whichever of the two field names the client used; an adapter
     writes it under the name that its provider wants. `choices_wanted` is the field `n`. `fields` are the client's other fields
     (`messages` is always there, then `temperature`, `tools`, ...), each as raw JSON; an adapter
-    takes those that its provider understands.
+    takes those that its provider understands. `anthropic_betas` are features of Claude that the client
+    names; other models' adapters pass them over.
     """
 
     models: tuple[str, ...]
@@ -70,6 +71,7 @@ class ChatRequest:
     max_tokens: int | None
     choices_wanted: int = 1
     fields: Mapping[str, msgspec.Raw]
+    anthropic_betas: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -107,8 +109,10 @@ class UnreadableRequest:
     message: str
 
 
-def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
-    """Read the opened request body."""
+def read_request(
+    body: bytes, *, anthropic_betas: Sequence[str] = ()
+) -> ChatRequest | UnreadableRequest:
+    """Read the opened request body, and what came beside it."""
     try:
         routing = _routing_decoder.decode(body)
         fields = _fields_decoder.decode(body)
@@ -130,6 +134,7 @@ def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
         fields=MappingProxyType(
             {name: raw for name, raw in fields.items() if name not in _NOT_FOR_PROVIDERS}
         ),
+        anthropic_betas=tuple(anthropic_betas),
     )
 
 

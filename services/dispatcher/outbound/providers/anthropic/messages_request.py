@@ -21,6 +21,7 @@ from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.read_conversation import read_conversation
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.turns import in_turns
+from services.dispatcher.outbound.providers.anthropic.betas import INTERLEAVED_THINKING, betas
 from services.dispatcher.outbound.providers.anthropic.content_blocks import (
     Block,
     cache_control,
@@ -37,7 +38,6 @@ USER_ID_CHARACTERS_MAX: Final = 256
 JSON_WANTED: Final = "Answer with one JSON object and nothing else."
 """Claude has no switch for JSON without a schema; OpenAI wants its prompt to ask for it anyhow."""
 
-_INTERLEAVED: Final = "interleaved-thinking-2025-05-14"
 _NO_PARAMETERS: Final = {"type": "object", "properties": {}}
 _SERVICE_TIERS: Final = {"auto": "auto", "default": "standard_only", "standard": "standard_only"}
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -84,7 +84,7 @@ def write_messages(
     interleaves = thinks_by_budget and conversation.tools and model.version >= (4, 0)
     return MessagesRequest(
         body=body,
-        betas=(_INTERLEAVED,) if interleaves else (),
+        betas=betas(attempt, request, *((INTERLEAVED_THINKING,) if interleaves else ())),
         dialect=MessagesDialect(
             excludes_reasoning=conversation.reasoning.exclude, is_formed=by_tool is not None
         ),

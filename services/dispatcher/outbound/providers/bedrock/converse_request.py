@@ -15,12 +15,13 @@ from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.read_conversation import read_conversation
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.turns import in_turns
+from services.dispatcher.outbound.providers.anthropic.betas import betas
 from services.dispatcher.outbound.providers.anthropic.messages_request import JSON_WANTED
 from services.dispatcher.outbound.providers.anthropic.strict_schema import strict_schema
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block, BlockWriter
 from services.dispatcher.outbound.providers.bedrock.converse_dialect import ConverseDialect
 from services.dispatcher.outbound.providers.bedrock.models import Model, model_of
-from services.dispatcher.outbound.providers.bedrock.steering import steer
+from services.dispatcher.outbound.providers.bedrock.steering import betas_needed, steer
 from services.dispatcher.outbound.providers.bedrock.tools import offer_tools
 from services.dispatcher.outbound.providers.form_as_tool import form_as_tool
 
@@ -56,6 +57,10 @@ def write_converse(attempt: Attempt, request: ChatRequest) -> ConverseRequest | 
         return parts.at_provider()
     additional = offer_tools(parts, conversation, model)
     additional |= steered.additional
+    if model.claude is not None:
+        needed = betas_needed(conversation, model.claude, additional)
+        named = betas(attempt, request, *needed)
+        additional |= {"anthropic_beta": list(named)} if named else {}
     inference: dict[str, Any] = steered.inference
     stops = [stop for stop in conversation.stop if stop.strip()]
     if stops:

@@ -136,8 +136,9 @@ class Vertex:
         """Have the tokens of one word counted.
 
         The exchange alone proves the key, not that it may call models. countTokens is free and asks for
-        the very permission that completions ask for (aiplatform.endpoints.predict), in the credential's
-        own project and region, with the Vertex AI API enabled there.
+        the very permission that completions ask for (aiplatform.endpoints.predict, as Google's audit log
+        of PredictionService.CountTokens names it), in the credential's own project and region, with the
+        Vertex AI API enabled there.
         """
         if not isinstance(secret, VertexSecret):
             return WRONG_SECRET
