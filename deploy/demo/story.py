@@ -218,7 +218,8 @@ class Demo:
                 self._account, "Say six words: words=6", model=model
             )
             usage = answer.usage
-            fee = _usd(usage["cost_details"]["upstream_inference_cost"]) * _FEE_PERCENT / 100
+            listed = usage["cost_details"]["upstream_inference_cost"] or 0
+            fee = _usd(listed) * _FEE_PERCENT / 100
             self._story.check(
                 f"{shown}: {model} answers with that key, for a fee of {fee} USD",
                 holds=answer.json["provider"] == shown
@@ -226,7 +227,7 @@ class Demo:
                 and _usd(usage["cost"]) == fee,
                 saw=answer.text,
             )
-            self._spent += fee
+            self._spent += _usd(usage["cost"])
 
     async def _close_the_books(self) -> None:
         self._story.step("Balances and ledger")

@@ -100,7 +100,7 @@ async def test_an_own_key_of_each_format_serves_whole_and_streamed(
 async def test_shared_capacity_serves_at_each_provider_for_its_list_price(
     product: Product, provider: str, model: str
 ) -> None:
-    account = await product.make_account(credits_nano_usd=NANO_PER_USD)
+    account = await product.make_account(credits_nano_usd=5 * NANO_PER_USD)
 
     for stream in (False, True):
         usage = (await ask(product, account, model, provider, stream=stream)).usage
@@ -114,7 +114,7 @@ async def test_shared_capacity_serves_at_each_provider_for_its_list_price(
 async def test_an_operator_replaces_shared_capacity_and_it_serves(
     product: Product, tmp_path: Path, form: str, model: str
 ) -> None:
-    account = await product.make_account(credits_nano_usd=NANO_PER_USD)
+    account = await product.make_account(credits_nano_usd=5 * NANO_PER_USD)
     provider, key, known_by = await pasted(product, account, form)
     await store(product, tmp_path / "credential", provider, key)
 

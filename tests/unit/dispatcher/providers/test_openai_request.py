@@ -356,7 +356,7 @@ def test_shared_capacity_takes_nothing_that_costs_more_than_the_list_price() -> 
 
 
 def test_openrouter_is_told_in_the_clients_own_words() -> None:
-    asked = {"reasoning": {"max_tokens": 100}, "reasoning_effort": "minimal"}
+    asked: dict[str, Any] = {"reasoning": {"max_tokens": 100}, "reasoning_effort": "minimal"}
     body = _body(request(**asked), attempt("openrouter", model="x/y"), quirks.OPENROUTER)
     assert {name: body[name] for name in asked} == asked
 
