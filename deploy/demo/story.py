@@ -227,6 +227,8 @@ class Demo:
                 and _usd(usage["cost"]) == fee,
                 saw=answer.text,
             )
+            deducted = await self._event_of(answer, FeeDeducted)
+            self._story.check(f"{shown}: FeeDeducted is on Kafka", holds=deducted is not None)
             self._spent += _usd(usage["cost"])
 
     async def _close_the_books(self) -> None:
