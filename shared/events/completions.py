@@ -14,6 +14,8 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     rather than run and charged; at `deadline` it must have ended. `byok_only` is already the sum
     of the account's, the API key's and the request's own. With `api_key_limit_counts_byok` the API
     key has a limit that counts own keys' use, so billing is asked before each of them.
+    `anthropic_betas` are the beta features that the client names for Anthropic's models (header
+    `x-anthropic-beta`), their form checked.
     """
 
     HAS_CONTENT: ClassVar[bool] = True
@@ -24,6 +26,7 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     member_id: MemberId | None = None
     byok_only: bool = False
     api_key_limit_counts_byok: bool = False
+    anthropic_betas: tuple[str, ...] = ()
     wire_key: str
     reply_instance: InstanceId
     reply_partition: int
