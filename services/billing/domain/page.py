@@ -10,9 +10,8 @@ from datetime import date
 
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import Abandonment, Finished, Settlement
-from services.billing.domain.hold import Hold, HoldEnding
+from services.billing.domain.hold import Hold, HoldEnding, Refusal
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
-from shared.events.billing import SpendRefused
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
 
@@ -56,7 +55,7 @@ class Entries:
     hold_endings: list[tuple[Hold, HoldEnding]] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     abandonments: list[Abandonment] = field(default_factory=list)
-    refusals: list[tuple[HoldId, AccountId, SpendRefused]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     top_ups: list[TopUp] = field(default_factory=list)
     spent: dict[SpentKey, Spent] = field(default_factory=dict)
     fee_events: list[FeeEvent] = field(default_factory=list)
@@ -75,7 +74,7 @@ class Page:
     open_holds: dict[GenerationId, Hold] = field(default_factory=dict)
     settlements: dict[GenerationId, Settlement] = field(default_factory=dict)
     abandonments: dict[GenerationId, Abandonment] = field(default_factory=dict)
-    refusals: dict[HoldId, SpendRefused] = field(default_factory=dict)
+    refusals: dict[HoldId, Refusal] = field(default_factory=dict)
     top_ups: dict[tuple[AccountId, str], TopUp] = field(default_factory=dict)
     entries: Entries = field(default_factory=Entries)
 
@@ -132,21 +131,37 @@ class Page:
         self.accounts[account.account_id] = account
 
     def change_allotment(
-        self, account_id: AccountId, month: str, *, used: int = 0, reserved: int = 0
+        self,
+        account_id: AccountId,
+        month: str,
+        *,
+        used: int = 0,
+        reserved: int = 0,
+        list_cost_used_nano_usd: int = 0,
+        list_cost_reserved_nano_usd: int = 0,
     ) -> None:
         """Add to an account's counters of a month."""
-        changed = self.allotment(account_id, month).changed(used=used, reserved=reserved)
-        self.allotments[account_id, month] = changed
+        self.allotments[account_id, month] = self.allotment(account_id, month).changed(
+            used=used,
+            reserved=reserved,
+            list_cost_used_nano_usd=list_cost_used_nano_usd,
+            list_cost_reserved_nano_usd=list_cost_reserved_nano_usd,
+        )
         self.entries.changed_allotments.add((account_id, month))
         self.change_account(self.account(account_id))
 
     def open(self, hold: Hold) -> None:
-        """Put a hold's money or slot aside."""
+        """Put a hold's money, or its share of the allotment, aside."""
         self.holds[hold.hold_id] = hold
         self.open_holds[hold.generation_id] = hold
         self.entries.holds.append(hold)
         if hold.waived:
-            self.change_allotment(hold.account_id, hold.month, reserved=1)
+            self.change_allotment(
+                hold.account_id,
+                hold.month,
+                reserved=1,
+                list_cost_reserved_nano_usd=hold.worst_case_nano_usd,
+            )
         self.book(
             TransferKind.HELD,
             hold.account_id,
@@ -164,7 +179,12 @@ class Page:
         del self.open_holds[hold.generation_id]
         self.entries.hold_endings.append((hold, ending))
         if hold.waived:
-            self.change_allotment(hold.account_id, hold.month, reserved=-1)
+            self.change_allotment(
+                hold.account_id,
+                hold.month,
+                reserved=-1,
+                list_cost_reserved_nano_usd=-hold.worst_case_nano_usd,
+            )
         self.book(
             TransferKind.RETURNED,
             hold.account_id,

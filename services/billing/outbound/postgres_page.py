@@ -11,8 +11,9 @@ from services.billing.domain.generation import (
     Settlement,
     SettlementKind,
 )
-from services.billing.domain.hold import Hold
+from services.billing.domain.hold import Hold, Refusal
 from services.billing.domain.page import Page, TopUp
+from services.billing.domain.policy import OwnPolicy
 from services.billing.domain.spending import DaySpent, first_day_needed
 from services.billing.ports import Scope
 from shared.events.billing import SpendRefused
@@ -21,11 +22,11 @@ from shared.postgres.pool import Connection
 
 _HOLD = """
     hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok, provider, waived,
-    fee_percent, amount_nano_usd, hold_until, is_open
+    fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until, input_hash, is_open
 """
 _LOCK_ACCOUNTS = """
-select account_id, available_nano_usd, held_nano_usd, version, fee_percent, free_requests,
-       policy_version
+select account_id, available_nano_usd, held_nano_usd, version, policy_version,
+       fee_percent, allotment_rule, free_requests, free_list_cost_nano_usd
 from accounts where account_id = any($1::text[]) order by account_id for update
 """
 _MAKE_ACCOUNTS = """
@@ -49,11 +50,11 @@ where is_open and month = any($1::text[]) and generation_id = any($2::text[])
 """  # noqa: S608 - constants only
 _NAMED_HOLDS = f"select {_HOLD} from holds where hold_id = any($1::text[])"  # noqa: S608 - as above
 _REFUSALS = """
-select hold_id, code, message, needed_nano_usd, available_nano_usd
+select hold_id, account_id, input_hash, code, message, needed_nano_usd, available_nano_usd
 from spend_refusals where hold_id = any($1::text[])
 """
 _ALLOTMENTS = """
-select account_id, month, used, reserved
+select account_id, month, used, reserved, list_cost_used_nano_usd, list_cost_reserved_nano_usd
 from allotments where account_id = any($1::text[]) and month = any($2::text[])
 """
 _TOP_UPS = """
@@ -162,7 +163,10 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
 async def _read_allotments(connection: Connection, page: Page, months: list[str]) -> None:
     for row in await connection.fetch(_ALLOTMENTS, sorted(page.accounts), months):
         page.allotments[row["account_id"], row["month"]] = Allotment(
-            used=row["used"], reserved=row["reserved"]
+            used=row["used"],
+            reserved=row["reserved"],
+            list_cost_used_nano_usd=int(row["list_cost_used_nano_usd"]),
+            list_cost_reserved_nano_usd=int(row["list_cost_reserved_nano_usd"]),
         )
 
 
@@ -173,10 +177,20 @@ def _add_accounts(page: Page, rows: Iterable[Any]) -> None:
             available_nano_usd=int(row["available_nano_usd"]),
             held_nano_usd=int(row["held_nano_usd"]),
             version=row["version"],
-            fee_percent=row["fee_percent"],
-            free_requests=row["free_requests"],
+            own_policy=own_policy(row),
             policy_version=row["policy_version"],
         )
+
+
+def own_policy(row: Any) -> OwnPolicy:
+    """What an account's row says of its own fee policy."""
+    free_list_cost = row["free_list_cost_nano_usd"]
+    return OwnPolicy(
+        fee_percent=row["fee_percent"],
+        allotment_rule=row["allotment_rule"],
+        free_requests=row["free_requests"],
+        free_list_cost_nano_usd=None if free_list_cost is None else int(free_list_cost),
+    )
 
 
 def _add_holds(page: Page, rows: Iterable[Any]) -> None:
@@ -192,8 +206,10 @@ def _add_holds(page: Page, rows: Iterable[Any]) -> None:
             provider=row["provider"],
             waived=row["waived"],
             fee_percent=row["fee_percent"],
+            worst_case_nano_usd=int(row["worst_case_nano_usd"]),
             amount_nano_usd=int(row["amount_nano_usd"]),
             hold_until=row["hold_until"],
+            input_hash=row["input_hash"],
         )
         page.holds[hold.hold_id] = hold
         if row["is_open"]:
@@ -228,10 +244,15 @@ def _abandonment(row: Any) -> Abandonment:
     )
 
 
-def _refusal(row: Any) -> SpendRefused:
-    return SpendRefused(
-        code=row["code"],
-        message=row["message"],
-        needed_nano_usd=int(row["needed_nano_usd"]),
-        available_nano_usd=int(row["available_nano_usd"]),
+def _refusal(row: Any) -> Refusal:
+    return Refusal(
+        hold_id=HoldId(row["hold_id"]),
+        account_id=AccountId(row["account_id"]),
+        input_hash=row["input_hash"],
+        answer=SpendRefused(
+            code=row["code"],
+            message=row["message"],
+            needed_nano_usd=int(row["needed_nano_usd"]),
+            available_nano_usd=int(row["available_nano_usd"]),
+        ),
     )
