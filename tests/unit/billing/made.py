@@ -44,6 +44,7 @@ def finished(
     is_byok: bool = True,
     outcome: Literal["completed", "failed", "cancelled"] = "completed",
     usage: Usage | None = USAGE,
+    prices: Prices = PRICES,
     generation_id: GenerationId | None = None,
 ) -> GenerationFinished:
     """A finished generation."""
@@ -59,7 +60,7 @@ def finished(
         endpoint="openai",
         credential_id=CredentialId("credential") if is_byok else None,
         usage=usage,
-        prices=PRICES,
+        prices=prices,
         spend=spend,
         attempts=(),
         started_at=NOW,
