@@ -11,12 +11,15 @@ import aiohttp
 import pytest
 import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
 from deploy.product import Product
 
 _REQUEST_SECONDS_MAX = 60
+# chosen with --hypothesis-profile; 100 examples without it
+settings.register_profile("thorough", max_examples=10_000)
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +31,8 @@ def _no_blocking_call_on_the_loop() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _logs_of_its_own() -> Iterator[None]:
-    """A test that sets logging up does not leave its stream, closed by then, to those after it."""
+def _logs_as_before() -> Iterator[None]:
+    """A program that a test runs in this process sets up logs that end with its captured output."""
     yield
     structlog.reset_defaults()
 
