@@ -325,6 +325,51 @@ async def test_a_generation_of_a_month_without_partitions_is_booked_all_the_same
     assert await desk.problems() == []
 
 
+async def test_what_begins_before_midnight_belongs_to_the_month_that_ends_then(
+    desk: Desk, database: asyncpg.Connection
+) -> None:
+    """Two requests a month are free; the third of May pays, though it ends in June."""
+    midnight = datetime(2043, 6, 1, tzinfo=UTC)
+    for month in ("2043-05", "2043-06"):
+        await desk.billing.ledger.open_month(month)
+    account, salt = await desk.account_with(USD), new_id()[-10:]
+    before, after = midnight - timedelta(milliseconds=1), midnight
+
+    def begun(number: int, at: datetime) -> GenerationId:
+        return GenerationId(f"{generation(1, at)[:-12]}{salt}{number:02x}")
+
+    started = [(begun(number, before), HoldId(new_id())) for number in range(3)]
+    started.append((begun(3, after), HoldId(new_id())))
+    for generation_id, hold_id in started:
+        await desk.answer(authorize(hold=hold_id, account=account, generation_id=generation_id))
+    for generation_id, hold_id in reversed(started):
+        fact = finished(
+            account=account, generation_id=generation_id, spend=Spend(hold_id=hold_id), at=after
+        )
+        await desk.post([received(fact)])
+    rows = await database.fetch(
+        "select month, kind, tableoid::regclass::text as part from generations"
+        " where account_id = $1 order by generation_id",
+        account,
+    )
+    may, june = ("2043-05", "generations_2043_05"), ("2043-06", "generations_2043_06")
+    kinds = ["fee_waived", "fee_waived", "fee_deducted", "fee_waived"]
+    assert [(row["month"], row["part"], row["kind"]) for row in rows] == [
+        (*month, kind) for month, kind in zip((may, may, may, june), kinds, strict=True)
+    ]
+    parts = await database.fetch(
+        "select distinct tableoid::regclass::text as part from transfers"
+        " where account_id = $1 and kind <> 'top_up'",
+        account,
+    )
+    assert [row["part"] for row in parts] == ["transfers_2043_05"]
+    allotments = await database.fetch(
+        "select month, used, reserved from allotments where account_id = $1 order by month", account
+    )
+    assert [tuple(row) for row in allotments] == [("2043-05", 3, 0), ("2043-06", 1, 0)]
+    assert await desk.problems() == []
+
+
 class _undone:  # noqa: N801 - reads as what it does
     """A transaction that is rolled back at its end."""
 

@@ -46,8 +46,9 @@ def finished(
     usage: Usage | None = USAGE,
     prices: Prices = PRICES,
     generation_id: GenerationId | None = None,
+    at: datetime = NOW,
 ) -> GenerationFinished:
-    """A finished generation."""
+    """A generation that finished at a moment."""
     return GenerationFinished(
         generation_id=generation_id or generation(number),
         run_id=RUN,
@@ -64,7 +65,7 @@ def finished(
         spend=spend,
         attempts=(),
         started_at=NOW,
-        finished_at=NOW,
+        finished_at=at,
     )
 
 
