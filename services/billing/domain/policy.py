@@ -21,7 +21,7 @@ class FeePolicy:
     """The percentage of list cost, and what of a month is waived.
 
     `allotment_rule` says by what: so many successful BYOK requests, or so much list cost of them
-    (docs/adr/0010).
+    (docs/adr/0011).
     """
 
     fee_percent: Decimal

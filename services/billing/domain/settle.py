@@ -57,9 +57,10 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
     if cost is None or fact.generation_id in page.abandonments:
         if hold is not None:
             page.close(hold, HoldEnding.RELEASED)
-        _record(page, fact, _nothing(fact))
+        _record(page, Finished(fact=fact, settlement=_nothing(fact)))
         return
-    price = _price(page, fact, cost, installation)
+    policy = page.account(fact.account_id).policy(installation)
+    price = _price(page, fact, cost, policy)
     collected = _collect(page, fact, price, hold)
     settlement = Settlement(
         generation_id=fact.generation_id,
@@ -72,7 +73,8 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
         collected_nano_usd=collected.collected_nano_usd,
         uncollected_nano_usd=collected.uncollected_nano_usd,
     )
-    _record(page, fact, settlement)
+    finished = Finished(fact=fact, settlement=settlement)
+    _record(page, finished)
     if price.kind.counts_in_allotment:
         page.change_allotment(
             fact.account_id,
@@ -89,8 +91,8 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
     promise = price.promise
     tell_settlement(
         page,
-        Finished(fact=fact, settlement=settlement),
-        page.account(fact.account_id).policy(installation),
+        finished,
+        policy,
         fee_percent=Decimal(0) if promise is None else promise.fee_percent,
         fee_nano_usd_max=None if promise is None else promise.fee_nano_usd_max,
     )
@@ -101,17 +103,21 @@ def delivered_cost(fact: GenerationFinished) -> PicoUsd | None:
 
     ValueError when the fact contradicts itself.
     """
-    if fact.outcome == "failed" or fact.usage is None or fact.usage.completion_tokens == 0:
+    usage = fact.usage
+    if fact.outcome == "failed" or usage is None or usage.completion_tokens == 0:
         return None
     if fact.prices is None:
         raise ValueError("usage without prices")
-    cost = list_cost(fact.usage, fact.prices)
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    if min(usage.prompt_tokens, usage.completion_tokens, cached, written) < 0:
+        raise ValueError("a count below zero")
+    cost = list_cost(usage, fact.prices)
     if cost < 0:
         raise ValueError("a list cost below zero")
     return cost
 
 
-def _price(page: Page, fact: GenerationFinished, cost: PicoUsd, installation: FeePolicy) -> _Price:
+def _price(page: Page, fact: GenerationFinished, cost: PicoUsd, policy: FeePolicy) -> _Price:
     list_cost_nano_usd = rounded(cost)
     if not fact.is_byok:
         return _Price(
@@ -119,7 +125,7 @@ def _price(page: Page, fact: GenerationFinished, cost: PicoUsd, installation: Fe
             list_cost_nano_usd=list_cost_nano_usd,
             due_nano_usd=list_cost_nano_usd,
         )
-    promise = _promise(page, fact, installation)
+    promise = _promise(page, fact, policy)
     fee = NanoUsd(0) if promise.waived else fee_of(cost, promise.fee_percent)
     most = promise.fee_nano_usd_max
     return _Price(
@@ -130,15 +136,14 @@ def _price(page: Page, fact: GenerationFinished, cost: PicoUsd, installation: Fe
     )
 
 
-def _promise(page: Page, fact: GenerationFinished, installation: FeePolicy) -> _Promise:
+def _promise(page: Page, fact: GenerationFinished, policy: FeePolicy) -> _Promise:
     """What the winning BYOK attempt was promised.
 
     From its hold, ended or not; else from the fact; else, promised nothing, as things stand now.
     """
-    policy = page.account(fact.account_id).policy(installation)
     spend = fact.spend
     named = page.holds.get(spend.hold_id) if spend is not None and spend.hold_id else None
-    if named is not None and named.is_byok and named.generation_id == fact.generation_id:
+    if named is not None and named.is_byok and _is_of(named, fact):
         percent = policy.fee_percent if named.fee_percent is None else named.fee_percent
         most = None if named.waived else named.amount_nano_usd
         return _Promise(waived=named.waived, fee_percent=percent, fee_nano_usd_max=most)
@@ -148,6 +153,10 @@ def _promise(page: Page, fact: GenerationFinished, installation: FeePolicy) -> _
         return _Promise(waived=False, fee_percent=spend.fee_percent)
     allotment = page.allotment(fact.account_id, month_of_generation(fact.generation_id))
     return _Promise(waived=allotment.has_left(policy), fee_percent=policy.fee_percent)
+
+
+def _is_of(hold: Hold, fact: GenerationFinished) -> bool:
+    return (hold.generation_id, hold.account_id) == (fact.generation_id, fact.account_id)
 
 
 def _collect(page: Page, fact: GenerationFinished, price: _Price, hold: Hold | None) -> _Collected:
@@ -206,6 +215,6 @@ def _nothing(fact: GenerationFinished) -> Settlement:
     )
 
 
-def _record(page: Page, fact: GenerationFinished, settlement: Settlement) -> None:
-    page.settlements[fact.generation_id] = settlement
-    page.entries.finished.append(Finished(fact=fact, settlement=settlement))
+def _record(page: Page, finished: Finished) -> None:
+    page.settlements[finished.fact.generation_id] = finished.settlement
+    page.entries.finished.append(finished)

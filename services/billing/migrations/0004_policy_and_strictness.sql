@@ -33,10 +33,12 @@ alter table spend_refusals add column input_hash bytea not null default '';
 alter table spend_refusals alter column input_hash drop default;
 
 -- A generation stands in the month of its id, so that no other month can hold it once more.
+-- (Written so that PostgreSQL puts the expression itself in the place of each call.)
 create function month_of_generation(generation_id text) returns text
-    language sql immutable strict parallel safe
-    return extract(year from uuid_extract_timestamp(substr(generation_id, 5)::uuid) at time zone 'UTC')
-        || '-' || lpad(extract(
+    language sql immutable parallel safe
+    return extract(
+            year from uuid_extract_timestamp(substr(generation_id, 5)::uuid) at time zone 'UTC'
+        )::text || '-' || lpad(extract(
             month from uuid_extract_timestamp(substr(generation_id, 5)::uuid) at time zone 'UTC'
         )::text, 2, '0');
 alter table generations add constraint generations_month_of_id

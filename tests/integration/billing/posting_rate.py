@@ -3,7 +3,7 @@
     python -m tests.integration.billing.posting_rate POSTGRES_URL [generations] [batch] [accounts]
 
 Half of them are waived, a quarter pays a fee from credits, a quarter is charged. The batches
-are decoded from JSON as they would be from Kafka.
+are decoded from JSON as they would be from Kafka, and as large as billing takes them under load.
 """
 
 import asyncio
@@ -39,6 +39,7 @@ from shared.ids import (
     new_id,
 )
 from shared.kafka.config import KafkaConfig
+from shared.kafka.facts import BATCH_RECORDS_MAX
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 from shared.postgres.config import PostgresConfig
@@ -158,4 +159,4 @@ if __name__ == "__main__":
     configure_logging("measure", "measure", "error")
     given = [int(argument) for argument in sys.argv[2:]]
     uvloop.install()
-    asyncio.run(_measure(sys.argv[1], *(given + [20_000, 200, 50][len(given) :])))
+    asyncio.run(_measure(sys.argv[1], *(given + [20_000, BATCH_RECORDS_MAX, 50][len(given) :])))

@@ -1,4 +1,4 @@
-"""The first so many dollars of BYOK list cost in a month are free of the fee (docs/adr/0010)."""
+"""The first so many dollars of BYOK list cost in a month are free of the fee (docs/adr/0011)."""
 
 from decimal import Decimal
 

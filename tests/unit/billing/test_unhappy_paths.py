@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Literal
 
 import pytest
+from typing_extensions import override
 
 from services.billing.domain.abandon import abandon
 from services.billing.domain.authorize import authorize_spend
@@ -46,7 +47,7 @@ from tests.unit.dispatcher.made import (
     text,
     whole,
 )
-from tests.unit.dispatcher.world import World, a_world
+from tests.unit.dispatcher.world import World, world_of
 
 _USD = 1_000_000_000
 _NONE_FREE = FeePolicy(fee_percent=Decimal(5), free_requests=0)
@@ -61,6 +62,7 @@ class _PricedWorld(World):
     page: Page
     policy: FeePolicy
 
+    @override
     async def authorize(self, command: AuthorizeSpend) -> SpendAuthorized | SpendRefused:
         self.out.append(command)
         answer = authorize_spend(self.page, command, self.policy)
@@ -188,7 +190,7 @@ _Payer = Literal["credits", "fee", "allotment"]
 
 @pytest.fixture
 async def world() -> AsyncIterator[_PricedWorld]:
-    async with a_world(_PricedWorld) as made:
+    async with world_of(_PricedWorld) as made:
         made.page = Page()
         command = AddCredits(account_id=ACCOUNT, amount_nano_usd=_USD, key="k")
         add_credits(made.page, command, "2026-11")

@@ -314,7 +314,14 @@ def sealed(request: CompletionRequested, **fields: object) -> bytes:
 
 
 @asynccontextmanager
-async def a_world(kind: type[AnyWorld] = World) -> AsyncIterator[AnyWorld]:  # type: ignore[assignment] # mypy has no defaults for such parameters
+async def a_world() -> AsyncIterator[World]:
+    async with world_of(World) as world:
+        yield world
+
+
+@asynccontextmanager
+async def world_of(kind: type[AnyWorld]) -> AsyncIterator[AnyWorld]:
+    """A world that knows more than the plain one."""
     async with TaskScope() as background:
         world = kind(background)
         world.room.set()
