@@ -16,6 +16,7 @@ from hypothesis import settings
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
 from deploy.product import Product
+from tests.support.credit_secrets import INGRESS_SETTINGS
 
 _REQUEST_SECONDS_MAX = 60
 # chosen with --hypothesis-profile; 100 examples without it
@@ -88,7 +89,8 @@ def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrast
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole product with the provider simulator, once for all tests that use it as users do."""
-    stack = Stack(Options(root=tmp_path_factory.mktemp("stack")))
+    root = tmp_path_factory.mktemp("stack")
+    stack = Stack(Options(root=root, settings={"ingress": INGRESS_SETTINGS}))
     stack.up()
     try:
         yield stack

@@ -358,7 +358,7 @@ class _Rows:
                     if row["kind"] == "abandoned"
                 },
                 allotments=await fetch("allotments"),
-                top_ups=await fetch("top_ups"),
+                top_ups=await fetch("credit_movements"),
                 spending=await fetch("spending_days"),
             )
 

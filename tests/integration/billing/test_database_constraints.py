@@ -22,7 +22,7 @@ _APPEND_ONLY = (
     "abandonments",
     "hold_endings",
     "spend_refusals",
-    "top_ups",
+    "credit_movements",
 )
 _COPIED = """
 insert into holds select {}, generation_id, run_id, account_id, api_key_hash, is_byok, provider,

@@ -44,7 +44,7 @@ _TABLES = {
     " amount_nano_usd, is_open, (select ending from hold_endings"
     " where hold_endings.hold_id = holds.hold_id) as ending",
     "spend_refusals": "hold_id, account_id, code, message, needed_nano_usd, available_nano_usd",
-    "top_ups": "account_id, key, amount_nano_usd",
+    "credit_movements": "account_id, key, kind, amount_nano_usd, uncollected_nano_usd, credits_nano_usd",
     "spending_days": "*",
 }
 
