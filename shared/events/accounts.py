@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.events.billing import AllotmentRule
 from shared.events.envelope import StateEvent
 from shared.ids import AccountId, ApiKeyHash, MemberId
 
@@ -19,6 +20,7 @@ class SharedLimit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class AccountChanged(StateEvent, frozen=True, kw_only=True):
     """An account's routing and fee policy. None means the setting of the installation.
 
+    `allotment_rule` says which of `free_requests` and `free_list_cost_nano_usd` counts.
     `shared_limits` are by provider slug; `default` stands for every provider that is not named.
     """
 
@@ -27,6 +29,8 @@ class AccountChanged(StateEvent, frozen=True, kw_only=True):
     byok_only: bool = False
     fee_percent: Decimal | None = None
     free_requests: int | None = None
+    allotment_rule: AllotmentRule | None = None
+    free_list_cost_nano_usd: int | None = None
     member_ids: tuple[MemberId, ...] = ()
     shared_limits: dict[str, SharedLimit] | None = None
 

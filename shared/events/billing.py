@@ -10,8 +10,11 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
+from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 
+AllotmentRule = Literal["requests", "list_cost"]
+"""By what a month's waived BYOK use is measured: successful requests, or their list cost."""
 LimitReset: TypeAlias = Literal["daily", "weekly", "monthly"]
 """When an API key's limit begins anew: at midnight UTC of each day, Monday, or first of the month."""
 
@@ -171,7 +174,14 @@ class Spending(CallReply, frozen=True, kw_only=True):
 
 
 class FeeDeducted(Event, frozen=True, kw_only=True):
-    """A BYOK generation beyond the allotment: its fee was taken from credits."""
+    """A BYOK generation beyond the allotment: its fee was taken from credits.
+
+    `list_cost_nano_usd` is the sum of `usage` at `prices`, rounded; `fee_nano_usd` is `fee_percent` of
+    the exact sum, and `fee_nano_usd_max`, where a hold promised it, at most that. Then come the
+    `allotment_rule` of `month` and where the allotment stood: `allotment_used` requests, and
+    `list_cost_used_nano_usd` waived, this generation included. `uncollected_nano_usd` is what credits
+    did not cover.
+    """
 
     generation_id: GenerationId
     account_id: AccountId
@@ -183,10 +193,18 @@ class FeeDeducted(Event, frozen=True, kw_only=True):
     month: str
     allotment_used: int
     credits_nano_usd: int
+    allotment_rule: AllotmentRule = "requests"
+    free_requests: int | None = None
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int | None = None
+    fee_nano_usd_max: int | None = None
+    uncollected_nano_usd: int = 0
+    usage: Usage | None = None
+    prices: Prices | None = None
 
 
 class FeeWaived(Event, frozen=True, kw_only=True):
-    """A BYOK generation within the allotment: `fee_nano_usd` is 0."""
+    """A BYOK generation within the allotment: `fee_nano_usd` is 0. Fields as of `FeeDeducted`."""
 
     generation_id: GenerationId
     account_id: AccountId
@@ -198,10 +216,16 @@ class FeeWaived(Event, frozen=True, kw_only=True):
     month: str
     allotment_used: int
     credits_nano_usd: int
+    allotment_rule: AllotmentRule = "requests"
+    free_requests: int | None = None
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int | None = None
+    usage: Usage | None = None
+    prices: Prices | None = None
 
 
 class CreditsCharged(Event, frozen=True, kw_only=True):
-    """A generation on shared capacity was paid with credits.
+    """A generation on shared capacity was paid with credits: `usage` at `prices`, rounded once.
 
     `uncollected_nano_usd` is what credits did not cover, which only a hold that ran out allows.
     """
@@ -215,6 +239,8 @@ class CreditsCharged(Event, frozen=True, kw_only=True):
     uncollected_nano_usd: int = 0
     month: str
     credits_nano_usd: int
+    usage: Usage | None = None
+    prices: Prices | None = None
 
 
 class CreditsAdded(Event, frozen=True, kw_only=True):
@@ -290,8 +316,10 @@ class ChargeReversed(Event, frozen=True, kw_only=True):
 class AccountBalance(StateEvent, frozen=True, kw_only=True):
     """What an account may still spend. `credits_nano_usd` excludes what is held.
 
-    `allotment_used` counts posted and reserved requests of `month` (UTC). `policy_version` is that
-    of the `AccountChanged` that fee percent and allotment come from, 0 before the first.
+    `allotment_rule` says which allotment counts. `allotment_used` counts posted and reserved requests of
+    `month` (UTC), `list_cost_used_nano_usd` what was waived and what is reserved for running ones.
+    `policy_version` is that of the `AccountChanged` that fee percent and allotment come from, 0
+    before the first.
     """
 
     account_id: AccountId
@@ -302,6 +330,9 @@ class AccountBalance(StateEvent, frozen=True, kw_only=True):
     free_requests: int
     fee_percent: Decimal
     policy_version: int
+    allotment_rule: AllotmentRule = "requests"
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int = 0
 
 
 class BillingHeartbeat(Heartbeat, frozen=True, kw_only=True):

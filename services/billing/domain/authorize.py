@@ -1,12 +1,14 @@
-"""May an attempt begin? Reserves a waived slot of the allotment, or the worst-case amount."""
+"""May an attempt begin? Reserves a share of the allotment, or the worst-case amount."""
 
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
 
+from services.billing.domain.account import Allotment
 from services.billing.domain.generation import month_of_generation
-from services.billing.domain.hold import Hold, HoldEnding
+from services.billing.domain.hold import Hold, HoldEnding, Refusal
+from services.billing.domain.input_hash import input_hash
 from services.billing.domain.means import Means, means_of, too_dear
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
@@ -26,9 +28,10 @@ def authorize_spend(
 ) -> CallReply:
     """Answer a command, and open the hold that the answer promises.
 
-    The same hold id again gets the same answer, refusals too. A refusal changes nothing else. A hold
-    of the same generation is replaced, its money counting as available for the new one. What cannot
-    be paid for is refused before what is too fast. Without `capacity` nothing is too fast.
+    The same command again gets the same answer, refusals too; its hold id with any other input is a
+    conflict. A refusal changes nothing else. A hold of the same generation is replaced, its money
+    counting as available for the new one. What cannot be paid for is refused before what is too
+    fast. Without `capacity` nothing is too fast.
     """
     answer = _given_before(page, command) or _impossible(page, command)
     if answer is not None:
@@ -57,12 +60,14 @@ def authorize_spend(
 
 
 def _given_before(page: Page, command: AuthorizeSpend) -> CallReply | None:
-    known = page.holds.get(command.hold_id)
+    known = page.holds.get(command.hold_id) or page.refusals.get(command.hold_id)
     if known is None:
-        return page.refusals.get(command.hold_id)
-    if (known.generation_id, known.account_id) != (command.generation_id, command.account_id):
-        return Refused(code="conflict", message="this hold id names another hold")
-    return _authorized(known)
+        return None
+    if known.input_hash != input_hash(command):
+        return Refused(
+            code="conflict", message="this hold id came with another command", field="hold_id"
+        )
+    return known.answer if isinstance(known, Refusal) else _authorized(known)
 
 
 def _impossible(page: Page, command: AuthorizeSpend) -> CallReply | None:
@@ -114,10 +119,7 @@ def _proposed(
     amount = command.worst_case_nano_usd
     if command.is_byok:
         policy = page.account(command.account_id).policy(installation)
-        allotment = page.allotment(command.account_id, month)
-        previous = page.open_hold(command.generation_id, command.account_id)
-        own = 1 if previous is not None and previous.waived else 0
-        waived = allotment.used + allotment.reserved - own < policy.free_requests
+        waived = _allotment_without_own(page, command, month).has_left(policy)
         percent = policy.fee_percent
         exact = PicoUsd(command.worst_case_nano_usd * _PICO_PER_NANO)
         amount = 0 if waived else fee_of(exact, percent)
@@ -132,12 +134,22 @@ def _proposed(
         provider=command.provider,
         waived=waived,
         fee_percent=percent,
-        amount_nano_usd=amount,
         worst_case_nano_usd=command.worst_case_nano_usd,
+        amount_nano_usd=amount,
         worst_case_tokens=command.worst_case_tokens,
         rate_minute=None if command.is_byok else minute,
         hold_until=command.hold_until,
+        input_hash=input_hash(command),
     )
+
+
+def _allotment_without_own(page: Page, command: AuthorizeSpend, month: str) -> Allotment:
+    """What others have taken: a hold about to be replaced gives back its own share."""
+    allotment = page.allotment(command.account_id, month)
+    previous = page.open_hold(command.generation_id, command.account_id)
+    if previous is None or not previous.waived:
+        return allotment
+    return allotment.changed(reserved=-1, list_cost_reserved_nano_usd=-previous.worst_case_nano_usd)
 
 
 def _authorized(hold: Hold) -> SpendAuthorized:
@@ -145,6 +157,12 @@ def _authorized(hold: Hold) -> SpendAuthorized:
 
 
 def _refuse(page: Page, command: AuthorizeSpend, refused: SpendRefused) -> SpendRefused:
-    page.refusals[command.hold_id] = refused
-    page.entries.refusals.append((command.hold_id, command.account_id, refused))
+    refusal = Refusal(
+        hold_id=command.hold_id,
+        account_id=command.account_id,
+        input_hash=input_hash(command),
+        answer=refused,
+    )
+    page.refusals[command.hold_id] = refusal
+    page.entries.refusals.append(refusal)
     return refused

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from services.billing.domain.key_limit import KeyLimit
 from services.billing.domain.page import Page
+from services.billing.domain.policy import OwnPolicy
 from shared.events.accounts import AccountChanged, ApiKeyChanged
 
 
@@ -16,8 +17,12 @@ def change_policy(page: Page, change: AccountChanged) -> None:
     page.change_account(
         replace(
             account,
-            fee_percent=change.fee_percent,
-            free_requests=change.free_requests,
+            own_policy=OwnPolicy(
+                fee_percent=change.fee_percent,
+                allotment_rule=change.allotment_rule,
+                free_requests=change.free_requests,
+                free_list_cost_nano_usd=change.free_list_cost_nano_usd,
+            ),
             policy_version=change.version,
         )
     )

@@ -27,8 +27,8 @@ def checked_fact(event: Event) -> Fact:
         case AccountChanged():
             if event.fee_percent is not None:
                 parse_percent(event.fee_percent)
-            if event.free_requests is not None and event.free_requests < 0:
-                raise ValueError("free_requests must not be below zero")
+            if (event.free_requests or 0) < 0 or (event.free_list_cost_nano_usd or 0) < 0:
+                raise ValueError("an allotment must not be below zero")
             return event
         case ApiKeyChanged():
             if event.limit_nano_usd is not None and event.limit_nano_usd < 0:

@@ -10,13 +10,12 @@ from datetime import date
 
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import Abandonment, Finished, Settlement
-from services.billing.domain.hold import Hold, HoldEnding
+from services.billing.domain.hold import Hold, HoldEnding, Refusal
 from services.billing.domain.key_limit import KeyLimit, KeyLimits
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
 from services.billing.domain.movement import Movement
 from services.billing.domain.payment import Payment, PaymentReport
 from services.billing.domain.rate_limit import LimitsByProvider, SharedUse
-from shared.events.billing import SpendRefused
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
 
@@ -51,7 +50,7 @@ class Entries:
     hold_endings: list[tuple[Hold, HoldEnding]] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     abandonments: list[Abandonment] = field(default_factory=list)
-    refusals: list[tuple[HoldId, AccountId, SpendRefused]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     payment_reports: list[PaymentReport] = field(default_factory=list)
     spent: dict[SpentKey, Spent] = field(default_factory=dict)
@@ -76,7 +75,7 @@ class Page:
     open_holds: dict[GenerationId, Hold] = field(default_factory=dict)
     settlements: dict[GenerationId, Settlement] = field(default_factory=dict)
     abandonments: dict[GenerationId, Abandonment] = field(default_factory=dict)
-    refusals: dict[HoldId, SpendRefused] = field(default_factory=dict)
+    refusals: dict[HoldId, Refusal] = field(default_factory=dict)
     movements: dict[tuple[AccountId, str], Movement] = field(default_factory=dict)
     cash: dict[AccountId, int] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
@@ -150,23 +149,39 @@ class Page:
         self.accounts[account.account_id] = account
 
     def change_allotment(
-        self, account_id: AccountId, month: str, *, used: int = 0, reserved: int = 0
+        self,
+        account_id: AccountId,
+        month: str,
+        *,
+        used: int = 0,
+        reserved: int = 0,
+        list_cost_used_nano_usd: int = 0,
+        list_cost_reserved_nano_usd: int = 0,
     ) -> None:
         """Add to an account's counters of a month."""
-        changed = self.allotment(account_id, month).changed(used=used, reserved=reserved)
-        self.allotments[account_id, month] = changed
+        self.allotments[account_id, month] = self.allotment(account_id, month).changed(
+            used=used,
+            reserved=reserved,
+            list_cost_used_nano_usd=list_cost_used_nano_usd,
+            list_cost_reserved_nano_usd=list_cost_reserved_nano_usd,
+        )
         self.entries.changed_allotments.add((account_id, month))
         self.change_account(self.account(account_id))
 
     def open(self, hold: Hold) -> None:
-        """Put a hold's money or slot aside."""
+        """Put a hold's money, or its share of the allotment, aside."""
         self.holds[hold.hold_id] = hold
         self.open_holds[hold.generation_id] = hold
         self.entries.holds.append(hold)
         self.key_limits.opened(hold)
         self.shared_use.opened(hold)
         if hold.waived:
-            self.change_allotment(hold.account_id, hold.month, reserved=1)
+            self.change_allotment(
+                hold.account_id,
+                hold.month,
+                reserved=1,
+                list_cost_reserved_nano_usd=hold.worst_case_nano_usd,
+            )
         self.book(
             TransferKind.HELD,
             hold.account_id,
@@ -188,7 +203,12 @@ class Page:
         self.key_limits.closed(hold)
         self.shared_use.closed(hold, used_tokens)
         if hold.waived:
-            self.change_allotment(hold.account_id, hold.month, reserved=-1)
+            self.change_allotment(
+                hold.account_id,
+                hold.month,
+                reserved=-1,
+                list_cost_reserved_nano_usd=-hold.worst_case_nano_usd,
+            )
         self.book(
             TransferKind.RETURNED,
             hold.account_id,

@@ -13,8 +13,9 @@ from services.billing.domain.generation import (
     Settlement,
     SettlementKind,
 )
-from services.billing.domain.hold import Hold
+from services.billing.domain.hold import Hold, Refusal
 from services.billing.domain.page import Page
+from services.billing.domain.policy import OwnPolicy
 from services.billing.domain.spending import DaySpent, first_day_needed
 from services.billing.outbound.postgres_limits import read_limits
 from services.billing.outbound.postgres_movements import read_movements, read_payments
@@ -25,12 +26,12 @@ from shared.postgres.pool import Connection
 
 _HOLD = """
     hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok, provider, waived,
-    fee_percent, amount_nano_usd, worst_case_nano_usd, worst_case_tokens, rate_minute, hold_until,
-    is_open
+    fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until, input_hash, is_open,
+    worst_case_tokens, rate_minute
 """
 _LOCK_ACCOUNTS = """
-select account_id, available_nano_usd, held_nano_usd, version, fee_percent, free_requests,
-       policy_version
+select account_id, available_nano_usd, held_nano_usd, version, policy_version,
+       fee_percent, allotment_rule, free_requests, free_list_cost_nano_usd
 from accounts where account_id = any($1::text[]) order by account_id for update
 """
 _MAKE_ACCOUNTS = """
@@ -57,12 +58,12 @@ select {_HOLD} from holds where hold_id = any($3::text[])
 """  # noqa: S608 - constants only
 _NAMED_HOLDS = f"select {_HOLD} from holds where hold_id = any($1::text[])"  # noqa: S608 - as above
 _REFUSALS = """
-select hold_id, code, message, needed_nano_usd, available_nano_usd, affordable_nano_usd, key_limit,
-       rate_limit
+select hold_id, account_id, input_hash, code, message, needed_nano_usd, available_nano_usd,
+       affordable_nano_usd, key_limit, rate_limit
 from spend_refusals where hold_id = any($1::text[])
 """
 _ALLOTMENTS = """
-select account_id, month, used, reserved
+select account_id, month, used, reserved, list_cost_used_nano_usd, list_cost_reserved_nano_usd
 from allotments where account_id = any($1::text[]) and month = any($2::text[])
 """
 _EXPIRED = """
@@ -163,7 +164,10 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
 async def _read_allotments(connection: Connection, page: Page, months: list[str]) -> None:
     for row in await connection.fetch(_ALLOTMENTS, sorted(page.accounts), months):
         page.allotments[row["account_id"], row["month"]] = Allotment(
-            used=row["used"], reserved=row["reserved"]
+            used=row["used"],
+            reserved=row["reserved"],
+            list_cost_used_nano_usd=int(row["list_cost_used_nano_usd"]),
+            list_cost_reserved_nano_usd=int(row["list_cost_reserved_nano_usd"]),
         )
 
 
@@ -174,10 +178,20 @@ def _add_accounts(page: Page, rows: Iterable[Any]) -> None:
             available_nano_usd=int(row["available_nano_usd"]),
             held_nano_usd=int(row["held_nano_usd"]),
             version=row["version"],
-            fee_percent=row["fee_percent"],
-            free_requests=row["free_requests"],
+            own_policy=own_policy(row),
             policy_version=row["policy_version"],
         )
+
+
+def own_policy(row: Any) -> OwnPolicy:
+    """What an account's row says of its own fee policy."""
+    free_list_cost = row["free_list_cost_nano_usd"]
+    return OwnPolicy(
+        fee_percent=row["fee_percent"],
+        allotment_rule=row["allotment_rule"],
+        free_requests=row["free_requests"],
+        free_list_cost_nano_usd=None if free_list_cost is None else int(free_list_cost),
+    )
 
 
 def _add_holds(page: Page, rows: Iterable[Any]) -> None:
@@ -193,11 +207,12 @@ def _add_holds(page: Page, rows: Iterable[Any]) -> None:
             provider=row["provider"],
             waived=row["waived"],
             fee_percent=row["fee_percent"],
-            amount_nano_usd=int(row["amount_nano_usd"]),
             worst_case_nano_usd=int(row["worst_case_nano_usd"]),
+            amount_nano_usd=int(row["amount_nano_usd"]),
             worst_case_tokens=row["worst_case_tokens"],
             rate_minute=row["rate_minute"],
             hold_until=row["hold_until"],
+            input_hash=row["input_hash"],
         )
         page.holds[hold.hold_id] = hold
         if row["is_open"]:
@@ -232,14 +247,19 @@ def _abandonment(row: Any) -> Abandonment:
     )
 
 
-def _refusal(row: Any) -> SpendRefused:
+def _refusal(row: Any) -> Refusal:
     affordable = row["affordable_nano_usd"]
-    return SpendRefused(
-        code=row["code"],
-        message=row["message"],
-        needed_nano_usd=int(row["needed_nano_usd"]),
-        available_nano_usd=int(row["available_nano_usd"]),
-        affordable_nano_usd=None if affordable is None else int(affordable),
-        key_limit=msgspec.convert(row["key_limit"], KeyLimitReached | None),
-        rate_limit=msgspec.convert(row["rate_limit"], RateLimitReached | None),
+    return Refusal(
+        hold_id=HoldId(row["hold_id"]),
+        account_id=AccountId(row["account_id"]),
+        input_hash=row["input_hash"],
+        answer=SpendRefused(
+            code=row["code"],
+            message=row["message"],
+            needed_nano_usd=int(row["needed_nano_usd"]),
+            available_nano_usd=int(row["available_nano_usd"]),
+            affordable_nano_usd=None if affordable is None else int(affordable),
+            key_limit=msgspec.convert(row["key_limit"], KeyLimitReached | None),
+            rate_limit=msgspec.convert(row["rate_limit"], RateLimitReached | None),
+        ),
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import msgspec
 from typing_extensions import override
@@ -19,16 +19,19 @@ from services.ingress.config import OperationsConfig
 from services.ingress.operations import accounts, api_keys, credit, platform_credential
 from services.ingress.operations.connections import Connections, open_connections
 from services.ingress.operations.outcomes import BadInput, Outcome
+from services.ingress.outbound.postgres_accounts import POLICY_COLUMNS
 from shared.config.environment import ConfigProblems, load
 from shared.errors import OpenRouteError, Unavailable
 from shared.events.accounts import SharedLimit
-from shared.money import parse_percent, parse_usd
+from shared.events.billing import AllotmentRule
+from shared.money import NANO_PER_USD, parse_percent, parse_usd
 from shared.telemetry.logging import configure_logging
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 _REQUESTS_MAX = 10**15
+_FREE_LIST_COST_MAX = 1_000_000_000 * NANO_PER_USD
 _DEFAULT = "default"
 
 
@@ -78,7 +81,7 @@ async def _carry_out(config: OperationsConfig, given: argparse.Namespace) -> Any
             case "account-policy":
                 changes = {
                     name: None if value == _DEFAULT else value
-                    for name in ("byok_only", "fee_percent", "free_requests", "shared_limits")
+                    for name in sorted(POLICY_COLUMNS)
                     if (value := getattr(given, name)) is not None
                 }
                 return await accounts.change_policy(connections, given.account, changes)
@@ -131,6 +134,18 @@ def _parser() -> argparse.ArgumentParser:
         "--free-requests",
         type=_free_requests,
         help="BYOK requests a month without a fee; `default` for the installation's",
+    )
+    policy.add_argument(
+        "--allotment",
+        dest="allotment_rule",
+        choices=(*get_args(AllotmentRule), _DEFAULT),
+        help="what is free of the fee: so many requests, or so much list cost",
+    )
+    policy.add_argument(
+        "--free-list-cost",
+        dest="free_list_cost_nano_usd",
+        type=_free_list_cost,
+        help="USD of BYOK list cost a month without a fee; `default` for the installation's",
     )
     policy.add_argument(
         "--fee-percent", type=_fee_percent, help="the fee; `default` for the installation's"
@@ -210,6 +225,18 @@ def _free_requests(value: str) -> int | str:
     if not (value.isascii() and value.isdigit()) or len(value) > 16 or int(value) > _REQUESTS_MAX:  # noqa: PLR2004 - digits of the maximum
         raise _wrong(f"must be a whole number between 0 and {_REQUESTS_MAX}, or default")
     return int(value)
+
+
+def _free_list_cost(value: str) -> int | str:
+    if value == _DEFAULT:
+        return value
+    try:
+        amount = parse_usd(value)
+    except ValueError as error:
+        raise _wrong(f"{error}, or default") from None
+    if not 0 <= amount <= _FREE_LIST_COST_MAX:
+        raise _wrong("must be between 0 and 1000000000 USD, or default")
+    return amount
 
 
 def _fee_percent(value: str) -> Decimal | str:

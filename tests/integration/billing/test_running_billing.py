@@ -34,7 +34,7 @@ from shared.events.topics import (
 from shared.ids import AccountId, GenerationId, HoldId, new_generation_id, new_id
 from shared.kafka.consuming import decode_record, open_consumer
 from tests.integration.billing.conftest import Desk, World
-from tests.unit.billing.made import LIST_COST, USD, authorize, finished
+from tests.unit.billing.made import FEE, LIST_COST, USD, authorize, finished
 
 
 async def _told(config: BillingConfig, topic: Topic, account: AccountId, count: int) -> list[Event]:
@@ -119,6 +119,43 @@ async def test_an_accounts_own_policy_is_published_and_applied(
     await world.producer.emit(INFERENCE_GENERATIONS, fact, key=account)
     await world.balance(account, credits_nano_usd=USD - 187_500, allotment_used=1, free_requests=0)
     assert running.facts.problem() is None
+
+
+async def test_an_allotment_by_list_cost_is_published_and_used_up(
+    running: Billing, world: World, config: BillingConfig
+) -> None:
+    account = AccountId(new_id())
+    await world.call(AddCredits(account_id=account, amount_nano_usd=USD, key="k"), account)
+    changed = AccountChanged(
+        version=1,
+        account_id=account,
+        name="a",
+        allotment_rule="list_cost",
+        free_list_cost_nano_usd=LIST_COST + 1,
+    )
+    await world.producer.emit(ACCOUNTS_STATE, changed, key=account)
+    await world.balance(account, policy_version=1)
+    hold, generation_id = new_id(), new_generation_id()
+    await world.call(authorize(hold=hold, account=account, generation_id=generation_id), account)
+    await world.balance(account, list_cost_used_nano_usd=4 * LIST_COST, allotment_used=1)
+    facts = [
+        finished(account=account, generation_id=generation_id, spend=Spend(hold_id=HoldId(hold))),
+        finished(account=account, generation_id=new_generation_id()),
+        finished(account=account, generation_id=new_generation_id()),
+    ]
+    for fact in facts:
+        await world.producer.emit(INFERENCE_GENERATIONS, fact, key=account)
+    await world.balance(
+        account,
+        credits_nano_usd=USD - FEE,
+        allotment_rule="list_cost",
+        free_list_cost_nano_usd=LIST_COST + 1,
+        list_cost_used_nano_usd=2 * LIST_COST,
+        allotment_used=3,
+    )
+    told = (await _told(config, BILLING_FEES, account, 4))[1:]
+    assert [type(each).__name__ for each in told] == ["FeeWaived", "FeeWaived", "FeeDeducted"]
+    assert (await check_books(running.ledger))["problems"] == []
 
 
 class _Crash(OpenRouteError):  # noqa: N818 - it is one

@@ -45,9 +45,11 @@ def finished(
     outcome: Literal["completed", "failed", "cancelled"] = "completed",
     usage: Usage | None = USAGE,
     api_key_hash: ApiKeyHash = API_KEY,
+    prices: Prices = PRICES,
     generation_id: GenerationId | None = None,
+    at: datetime = NOW,
 ) -> GenerationFinished:
-    """A finished generation."""
+    """A generation that finished at a moment."""
     return GenerationFinished(
         generation_id=generation_id or generation(number),
         run_id=RUN,
@@ -60,11 +62,11 @@ def finished(
         endpoint="openai",
         credential_id=CredentialId("credential") if is_byok else None,
         usage=usage,
-        prices=PRICES,
+        prices=prices,
         spend=spend,
         attempts=(),
         started_at=NOW,
-        finished_at=NOW,
+        finished_at=at,
     )
 
 
