@@ -246,7 +246,7 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     asked = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(asked)
     used = "select requests, tokens from shared_minutes where account_id = $1"
-    assert await database.fetch(used, account) == [(1, 5_000)]
+    assert [tuple(row) for row in await database.fetch(used, account)] == [(1, 5_000)]
     fact = finished(
         account=account,
         generation_id=asked.generation_id,
@@ -255,7 +255,7 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     )
     await desk.post([received(fact), received(fact)])
     tokens = USAGE.prompt_tokens + USAGE.completion_tokens
-    assert await database.fetch(used, account) == [(1, tokens)]
+    assert [tuple(row) for row in await database.fetch(used, account)] == [(1, tokens)]
     await desk.billing.ledger.forget_minutes(SystemClock().now() + timedelta(minutes=1))
     assert await database.fetch(used, account) == []
     late = _ask(account, _key(), worst_case_tokens=5_000)
