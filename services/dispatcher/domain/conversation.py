@@ -262,13 +262,15 @@ class Conversation:
 
     def left_out(self, taken: frozenset[str]) -> ProviderFailure | None:
         """None when what is not `taken` may be dropped; else why this provider cannot serve."""
-        if not self.insists_on_parameters:
-            return None
-        missing = self.given - taken
-        if not missing:
-            return None
-        return ProviderFailure(
-            failure=FailureClass.UNSUPPORTED,
-            code=UNSUPPORTED_PARAMETER,
-            raw=f"provider.require_parameters is set and it does not take {', '.join(sorted(missing))}",
-        )
+        return left_out(self.given - taken) if self.insists_on_parameters else None
+
+
+def left_out(missing: frozenset[str]) -> ProviderFailure | None:
+    """Why a provider that does not take what is `missing` cannot serve who insists on it."""
+    if not missing:
+        return None
+    return ProviderFailure(
+        failure=FailureClass.UNSUPPORTED,
+        code=UNSUPPORTED_PARAMETER,
+        raw=f"provider.require_parameters is set and it does not take {', '.join(sorted(missing))}",
+    )

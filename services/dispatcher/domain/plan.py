@@ -25,7 +25,7 @@ from services.dispatcher.domain.candidates import (
     why_not_admitted,
 )
 from services.dispatcher.domain.health import Health
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.request import Request
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged
 
@@ -33,7 +33,9 @@ ATTEMPTS_MAX: Final = 16
 """The longest plan; what comes after is not tried."""
 _TIERS: Final = {"prioritized": 0, "shared": 1, "fallback": 2}
 _UNNAMED: Final = 1_000_000
-_ALWAYS_SUPPORTED: Final = frozenset({"messages", "metadata", "user", "n"})
+_ALWAYS_SUPPORTED: Final = frozenset(
+    {"messages", "metadata", "user", "n", "input", "encoding_format"}
+)
 
 Blocking = Callable[[Attempt], Health | None]
 """Why an attempt must not be made now, from the health table."""
@@ -75,7 +77,7 @@ class Plan:
 
 
 def plan(
-    request: ChatRequest,
+    request: Request,
     *,
     model_of: Callable[[str], ModelListed | None],
     own: Sequence[CredentialChanged],
@@ -160,7 +162,7 @@ def _shared_refusal(
 def _refusal(
     attempt: Attempt,
     model: ModelListed,
-    request: ChatRequest,
+    request: Request,
     adapters: frozenset[str],
     shared_refusal: WhyLeftOut | None,
 ) -> WhyLeftOut | None:
@@ -175,14 +177,12 @@ def _refusal(
     return None
 
 
-def _supports(model: ModelListed, request: ChatRequest) -> bool:
+def _supports(model: ModelListed, request: Request) -> bool:
     wanted = set(request.fields) - _ALWAYS_SUPPORTED
     return wanted.issubset(model.capabilities.supported_parameters)
 
 
-def _place(
-    candidate: Candidate, request: ChatRequest
-) -> tuple[int, int, int, int, int, datetime, str]:
+def _place(candidate: Candidate, request: Request) -> tuple[int, int, int, int, int, datetime, str]:
     attempt = candidate.attempt
     credential = attempt.credential
     named = place_in_order(attempt.endpoint, request.preferences)
