@@ -1,6 +1,5 @@
 """Call a provider for one attempt, and let a stream's pieces go once its first token is there."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Final, assert_never
@@ -22,6 +21,7 @@ from services.dispatcher.domain.run import Completed, Run
 from services.dispatcher.ports import Provider, ProviderSecret, ReplyStream
 from shared.clock import Clock
 from shared.events.replies import Choice, ReplyDelta, ReplyStarted
+from shared.time_limit import TimeLimit
 
 HELD_BACK_MAX: Final = 256
 """Pieces without a token that are held back; more of them count as a beginning."""
@@ -78,7 +78,7 @@ class CallProvider:
         answering: Awaitable[WholeReply | Embeddings | ProviderFailure],
     ) -> Completed | ProviderFailure:
         try:
-            async with asyncio.timeout(self._whole_answer_seconds_max):
+            with TimeLimit(self._whole_answer_seconds_max):
                 answer = await answering
         except TimeoutError:
             return ProviderFailure(failure=FailureClass.TIMED_OUT)
@@ -100,7 +100,7 @@ class CallProvider:
     ) -> Completed | ProviderFailure:
         held: list[ReplyDelta] = []
         try:
-            async with asyncio.timeout(self._first_token_seconds_max):
+            with TimeLimit(self._first_token_seconds_max):
                 ended = await _until_first_token(run, pieces, held)
         except TimeoutError:
             return ProviderFailure(failure=FailureClass.TIMED_OUT)

@@ -6,7 +6,6 @@ HTTP status, upon which clients retry. That silence may end connections on the w
 fails from then on is an error chunk.
 """
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +30,7 @@ from services.ingress.use_cases.complete_chat import Idle, Piece
 from shared.clock import Clock
 from shared.events.replies import ReplyFailed
 from shared.telemetry.logging import get_logger
+from shared.time_limit import TimeLimit
 
 _KEEP_ALIVE_SECONDS: Final = 1.0
 _STREAM_HEADERS: Final = {
@@ -123,7 +123,7 @@ class ChatCompletions:
         else:
             _note_end(answer, piece)
             last = events.encode(piece.parts)
-        async with asyncio.timeout(WRITE_SECONDS_MAX):
+        with TimeLimit(WRITE_SECONDS_MAX):
             await response.write_eof(last + DONE)
 
     async def _before_headers(

@@ -1,6 +1,5 @@
 """What all requests for a generation have in common: who asks, the body, and the end of the answer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -21,6 +20,7 @@ from services.ingress.use_cases.known_callers import KnownCallers
 from shared.clock import Clock
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart, ReplyVectors
 from shared.ids import GenerationId
+from shared.time_limit import TimeLimit
 
 WAIT_SECONDS: Final = 60.0
 WRITE_SECONDS_MAX: Final = 60.0
@@ -163,7 +163,7 @@ async def write(response: web.StreamResponse, data: bytes) -> None:
     """Write to a client that takes it; TimeoutError to one that does not."""
     if not data:
         return
-    async with asyncio.timeout(WRITE_SECONDS_MAX):
+    with TimeLimit(WRITE_SECONDS_MAX):
         await response.write(data)
 
 
