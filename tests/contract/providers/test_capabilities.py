@@ -281,6 +281,7 @@ async def _embeddings(wire: Wire, simulator: Simulator) -> None:
         "enddone": FailureClass.PROVIDER_ERROR,
         "garbage": FailureClass.PROVIDER_ERROR,
         "reset": FailureClass.UNREACHABLE,
+        "cut": FailureClass.UNREACHABLE,
     }
     for marker, failure in expected.items():
         refused = await wire.embed("hello", marker=marker)

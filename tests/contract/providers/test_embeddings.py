@@ -3,11 +3,14 @@
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from struct import pack
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import ClientPayloadError
+from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
@@ -17,12 +20,18 @@ from services.dispatcher.outbound.providers.azure_resources import (
     embeddings_url,
     resource_url,
 )
+from services.dispatcher.outbound.providers.bedrock.adapter import Bedrock
 from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
 from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.outbound.providers.vertex.embeddings import task_type, write_body
 from services.dispatcher.ports import Provider
 from shared.clock import SystemClock
-from shared.events.credential_secrets import AwsSecret, AzureResourceSecret, AzureResourceType
+from shared.events.credential_secrets import (
+    AwsSecret,
+    AzureResourceSecret,
+    AzureResourceType,
+    BedrockApiKeySecret,
+)
 from shared.events.usage import Usage
 from tests.contract.providers.builders import (
     attempt,
@@ -438,6 +447,52 @@ def test_what_vectors_are_for_is_told_vertex_in_its_words(given: str, task: str)
         "instances": [instance],
         "parameters": {"autoTruncate": False, "outputDimensionality": 5},
     }
+
+
+@dataclass(slots=True)
+class Broken:
+    """Lends itself as a client, and is the body of its own answer."""
+
+    error: Exception
+    is_closed: bool = False
+
+    @asynccontextmanager
+    async def client(self, _identity: object) -> AsyncIterator["Broken"]:
+        yield self
+
+    async def invoke_model(self, **_parts: object) -> dict[str, Any]:
+        return {"body": self, "ResponseMetadata": {"HTTPHeaders": {}}}
+
+    async def read(self, _amt: int) -> bytes:
+        raise self.error
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (ResponseStreamingError(error="reset"), FailureClass.UNREACHABLE),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), FailureClass.UNREACHABLE),
+        (ClientPayloadError("cut"), FailureClass.UNREACHABLE),
+        (TimeoutError(), FailureClass.TIMED_OUT),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else str(each),
+)
+async def test_an_answer_of_bedrock_that_breaks_off_is_a_failure_of_the_connection(
+    error: Exception, failure: FailureClass
+) -> None:
+    lends = Broken(error)
+    bedrock = Bedrock(lends, SystemClock())  # type: ignore[arg-type] # it lends nothing real
+    found = await bedrock.embed(
+        of_model("amazon-bedrock", "amazon.titan-embed-text-v1"),
+        BedrockApiKeySecret(api_key="ABSKtest", region="us-east-1"),
+        embedding_request("a"),
+    )
+    assert isinstance(found, ProviderFailure)
+    assert found.failure is failure
+    assert lends.is_closed
 
 
 async def test_a_model_that_chats_embeds_nowhere(

@@ -267,3 +267,15 @@ async def test_a_body_of_the_other_operation_is_refused(world: World) -> None:
     assert isinstance(last, ReplyFailed)
     assert last.status == 400
     assert world.provider.calls == []
+
+
+async def test_a_model_must_take_what_is_insisted_on_but_for_what_we_see_to(world: World) -> None:
+    world.own = [credential("own")]
+    insists = {"require_parameters": True}
+    fields: dict[str, Any] = {"encoding_format": "base64", "user": "me", "provider": insists}
+    assert isinstance(await embed(world, vectors(), **fields), Completed)
+    world.out.clear()
+    assert isinstance(await embed(world, dimensions=8, **fields), Failed)
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, "require_parameters" in last.message) == (404, True)

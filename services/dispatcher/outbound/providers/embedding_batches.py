@@ -24,6 +24,8 @@ NOT_EMBEDDINGS: Final = ProviderFailure(
 )
 """An answer with a status of success that does not hold a vector for each input."""
 _FLOAT_BYTES: Final = 4
+_TOKENS_MAX: Final = 1 << 40
+"""Far above any request; keeps sums inside 64 bits whatever a provider writes."""
 
 I = TypeVar("I", bound=Input)  # noqa: E741 - of inputs
 Ask = Callable[[Sequence[I]], Awaitable[Embeddings | ProviderFailure]]
@@ -97,10 +99,6 @@ def embedded(tokens: int | None) -> Usage | None:
     if tokens is None or tokens < 0:
         return None
     return Usage(prompt_tokens=min(tokens, _TOKENS_MAX), completion_tokens=0)
-
-
-_TOKENS_MAX: Final = 1 << 40
-"""Far above any request; keeps sums inside 64 bits whatever a provider writes."""
 
 
 def vector(values: str | list[float]) -> str | None:

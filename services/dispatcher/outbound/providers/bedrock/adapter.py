@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.conversation import Refused
@@ -68,6 +68,7 @@ _NOT_CONVERSE: Final = ProviderFailure(
     failure=FailureClass.PROVIDER_ERROR, status=200, code="not_converse"
 )
 _JSON: Final = "application/json"
+_CUT: Final = ProviderFailure(failure=FailureClass.UNREACHABLE, status=200)
 _INPUT_TOKENS: Final = "x-amzn-bedrock-input-token-count"
 _PIECE_BYTES: Final = 64 * 1024
 _FAILED: Final = (ClientError, *BROKEN, *UNREADABLE)
@@ -219,6 +220,8 @@ class Bedrock:
                     modelId=name, body=body, contentType=_JSON, accept=_JSON
                 )
                 return _Invoked(body=await _read(answer["body"]), input_tokens=_counted(answer))
+        except (IncompleteReadError, ResponseStreamingError):
+            return _CUT  # botocore's own words for what `BROKEN` has elsewhere
         except _FAILED as error:
             return read_failure(
                 error, _failure_reader(identity), action=INVOKE, now=self._clock.now()
