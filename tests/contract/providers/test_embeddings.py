@@ -438,7 +438,9 @@ async def test_a_wire_of_texts_says_so_of_tokens(
         ("CLUSTERING", "CLUSTERING"),
     ],
 )
-def test_what_vectors_are_for_is_told_vertex_in_its_words(given: str, task: str) -> None:
+def test_what_vectors_are_for_is_told_vertex_in_its_words(
+    given: str | None, task: str | None
+) -> None:
     fields = {} if given is None else {"input_type": given}
     asked = embedding_request("a", dimensions=5, **fields)
     assert task_type(asked) == task

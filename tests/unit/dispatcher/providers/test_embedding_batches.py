@@ -88,8 +88,9 @@ async def test_a_bug_in_a_call_is_raised() -> None:
 def test_numbers_and_base64_travel_alike() -> None:
     assert vector([1.0, -2.5]) == "AACAPwAAIMA="
     assert vector("AACAPwAAIMA=") == "AACAPwAAIMA="
-    for wrong in ("", "AA==", "not base64", "é", []):
-        assert vector(wrong) is None  # type: ignore[arg-type] # what a provider may answer
+    wrong: tuple[str | list[float], ...] = ("", "AA==", "not base64", "é", [])
+    for each in wrong:
+        assert vector(each) is None
     assert vectors([[1.0], "AACAPw=="], inputs=2) == ["AACAPw==", "AACAPw=="]
     assert vectors([[1.0]], inputs=2) is None
     assert vectors([[1.0], []], inputs=2) is None
