@@ -11,7 +11,9 @@ from services.ingress.inbound.http.app import ingress_app, unreadable
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions, StreamSettings
+from services.ingress.inbound.http.embeddings import Embeddings
 from services.ingress.inbound.http.exchange import Endpoints
+from services.ingress.inbound.http.generations import Generations
 from services.ingress.inbound.http.key_page import KeyPage
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from services.ingress.inbound.http.models_page import ModelsPage
@@ -205,21 +207,26 @@ def _build(
     measurements = HttpMeasurements(metrics)
     http = config.http
     bodies = Bodies(seconds_max=http.body_seconds_max, held_bytes_max=http.held_body_bytes_max)
+    generations = Generations(
+        callers=callers,
+        bodies=bodies,
+        complete_chat=complete_chat,
+        measurements=measurements,
+        clock=clock,
+        new_generation_id=new_generation_id,
+        is_stopping=lambda: ingress.is_stopping,
+    )
     app = ingress_app(
         Endpoints(measurements=measurements, clock=clock, new_id=new_id),
         chat_completions=ChatCompletions(
-            callers=callers,
-            bodies=bodies,
-            complete_chat=complete_chat,
+            generations=generations,
             streams=StreamSettings(
                 headers_after_seconds=http.sse_headers_after_seconds,
                 sends_keep_alive=http.sse_keep_alive,
             ),
-            measurements=measurements,
             clock=clock,
-            new_generation_id=new_generation_id,
-            is_stopping=lambda: ingress.is_stopping,
         ),
+        embeddings=Embeddings(generations),
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
         byok=ByokPages(

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from shared.events.envelope import Event
+from shared.events.generations import Operation
 from shared.ids import AccountId, ApiKeyHash, GenerationId, InstanceId, MemberId, RunId
 
 
 class CompletionRequested(Event, frozen=True, kw_only=True):
-    """A client asks for a completion; the content is the sealed request body.
+    """A client asks for a completion, or for embeddings; the content is the sealed request body.
 
     No dispatcher may begin it after `start_by`, so that a record which arrives late is dropped
     rather than run and charged; at `deadline` it must have ended. `byok_only` is already the sum
@@ -22,6 +23,7 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     account_id: AccountId
     api_key_hash: ApiKeyHash
     member_id: MemberId | None = None
+    operation: Operation = "chat"
     byok_only: bool = False
     anthropic_betas: tuple[str, ...] = ()
     wire_key: str

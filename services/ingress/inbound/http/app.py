@@ -10,6 +10,7 @@ from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions
+from services.ingress.inbound.http.embeddings import Embeddings
 from services.ingress.inbound.http.error_envelope import error_body
 from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
 from services.ingress.inbound.http.key_page import KeyPage
@@ -27,6 +28,7 @@ def ingress_app(
     endpoints: Endpoints,
     *,
     chat_completions: ChatCompletions,
+    embeddings: Embeddings,
     models: ModelsPage,
     key: KeyPage,
     byok: ByokPages,
@@ -38,6 +40,8 @@ def ingress_app(
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
     paths: dict[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
+        "/embeddings": {"POST": embeddings.create},
+        "/embeddings/models": {"GET": models.embeddings},
         "/models": {"GET": models.page},
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
