@@ -13,6 +13,7 @@ from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions, StreamSettings
 from services.ingress.inbound.http.exchange import Endpoints
 from services.ingress.inbound.http.key_page import KeyPage
+from services.ingress.inbound.http.management import Management
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from services.ingress.inbound.http.models_page import ModelsPage
 from services.ingress.inbound.http.plan_page import PlanPage
@@ -201,6 +202,7 @@ def _build(
     bodies = Bodies(seconds_max=http.body_seconds_max, held_bytes_max=http.held_body_bytes_max)
     app = ingress_app(
         Endpoints(measurements=measurements, clock=clock, new_id=new_id),
+        managed=Management(callers),
         chat_completions=ChatCompletions(
             callers=callers,
             bodies=bodies,
@@ -217,15 +219,13 @@ def _build(
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
         byok=ByokPages(
-            callers=callers,
             bodies=bodies,
             administer=administer,
             trusted_proxies=http.trusted_proxies,
             await_check=AwaitCheck(administer.get),
         ),
         plan=PlanPage(
-            callers=callers,
-            describe_plan=DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
+            DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
         ),
     )
     ingress = Ingress(

@@ -13,6 +13,7 @@ from services.ingress.inbound.http.chat_completions import ChatCompletions
 from services.ingress.inbound.http.error_envelope import error_body
 from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
 from services.ingress.inbound.http.key_page import KeyPage
+from services.ingress.inbound.http.management import Management
 from services.ingress.inbound.http.models_page import ModelsPage
 from services.ingress.inbound.http.plan_page import PlanPage
 
@@ -24,13 +25,14 @@ _FAILED_FROM: Final = 500
 def ingress_app(
     endpoints: Endpoints,
     *,
+    managed: Management,
     chat_completions: ChatCompletions,
     models: ModelsPage,
     key: KeyPage,
     byok: ByokPages,
     plan: PlanPage,
 ) -> web.Application:
-    """The application to serve."""
+    """The application to serve; `managed` makes handlers that need a management key."""
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
     paths: Mapping[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
@@ -38,15 +40,15 @@ def ingress_app(
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
-        "/byok": {"GET": byok.page, "POST": byok.create},
-        "/byok/plan": {"GET": plan.get},
-        "/byok/order": {"PUT": byok.order},
+        "/byok": {"GET": managed(byok.page), "POST": managed(byok.create)},
+        "/byok/plan": {"GET": managed(plan.get)},
+        "/byok/order": {"PUT": managed(byok.order)},
         "/byok/{credential_id}": {
-            "GET": byok.get,
-            "PATCH": byok.change,
-            "DELETE": byok.delete,
+            "GET": managed(byok.get),
+            "PATCH": managed(byok.change),
+            "DELETE": managed(byok.delete),
         },
-        "/byok/{credential_id}/check": {"POST": byok.check},
+        "/byok/{credential_id}/check": {"POST": managed(byok.check)},
     }
     for path, handlers in paths.items():
         resource = app.router.add_resource(BASE_PATH + path)
