@@ -7,6 +7,7 @@ from typing import Final
 
 from services.ingress.config import IngressConfig
 from services.ingress.domain.limits import InFlightLimits
+from services.ingress.inbound.http.api_key_pages import ApiKeyPages
 from services.ingress.inbound.http.app import ingress_app, unreadable
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.byok_pages import ByokPages
@@ -18,17 +19,20 @@ from services.ingress.inbound.http.measurements import HttpMeasurements
 from services.ingress.inbound.http.models_page import ModelsPage
 from services.ingress.inbound.http.plan_page import PlanPage
 from services.ingress.inbound.kafka_replies import Heartbeats, Replies
+from services.ingress.outbound.api_key_secrets import new_api_key
 from services.ingress.outbound.kafka_announcements import KafkaAnnouncements
 from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands, KafkaPlans
 from services.ingress.outbound.kafka_heartbeat import KafkaHeartbeat
 from services.ingress.outbound.kafka_requests import KafkaRequests
 from services.ingress.outbound.kafka_views import ViewedBalances, ViewedCatalog
 from services.ingress.outbound.measurements import CountedGenerations
+from services.ingress.outbound.postgres_account_api_keys import PostgresAccountApiKeys
 from services.ingress.outbound.postgres_accounts import StateReader
 from services.ingress.outbound.postgres_api_keys import PostgresApiKeys
 from services.ingress.outbound.vault_intake import VaultIntake
 from services.ingress.outbound.vault_wire_keys import VaultWireKeys
 from services.ingress.process import Ingress
+from services.ingress.use_cases.administer_api_keys import AdministerApiKeys
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
 from services.ingress.use_cases.await_check import AwaitCheck
 from services.ingress.use_cases.complete_chat import CompleteChat
@@ -194,8 +198,16 @@ def _build(
         commands=KafkaCredentialCommands(calls),
         new_id=new_id,
     )
-    describe_key = DescribeKey(
-        billing=KafkaBilling(calls), balances=ViewedBalances(balances_view), clock=clock
+    billing = KafkaBilling(calls)
+    describe_key = DescribeKey(billing=billing, balances=ViewedBalances(balances_view), clock=clock)
+    outbox = OutboxRelay(pool, producer, StateReader(producer))
+    administer_api_keys = AdministerApiKeys(
+        keys=PostgresAccountApiKeys(pool, outbox),
+        members=books,
+        billing=billing,
+        forget=callers.forget_key,
+        new_api_key=new_api_key,
+        clock=clock,
     )
     measurements = HttpMeasurements(metrics)
     http = config.http
@@ -218,6 +230,7 @@ def _build(
         ),
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
+        api_keys=ApiKeyPages(bodies=bodies, administer=administer_api_keys),
         byok=ByokPages(
             bodies=bodies,
             administer=administer,
@@ -225,7 +238,7 @@ def _build(
             await_check=AwaitCheck(administer.get),
         ),
         plan=PlanPage(
-            DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
+            DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls), clock=clock)
         ),
     )
     ingress = Ingress(
@@ -246,7 +259,7 @@ def _build(
             ).run,
             "announcements": announcements.run,
             "wire keys": wire_keys.run,
-            "outbox": OutboxRelay(pool, producer, StateReader(producer)).run,
+            "outbox": outbox.run,
         },
         flush=announcements.flush,
         superseded=heartbeats.superseded,

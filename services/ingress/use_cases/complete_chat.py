@@ -207,6 +207,7 @@ class CompleteChat:
             api_key_hash=caller.api_key_hash,
             member_id=caller.member_id,
             byok_only=caller.is_byok_only or request.is_byok_only,
+            api_key_limit_counts_byok=caller.limit.counts_byok,
             wire_key=data_key.wrapped,
             reply_instance=self._instance_id,
             reply_partition=self._reply_partition,

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
+from services.ingress.inbound.http.api_key_pages import ApiKeyPages
 from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions
@@ -29,6 +30,7 @@ def ingress_app(
     chat_completions: ChatCompletions,
     models: ModelsPage,
     key: KeyPage,
+    api_keys: ApiKeyPages,
     byok: ByokPages,
     plan: PlanPage,
 ) -> web.Application:
@@ -40,6 +42,12 @@ def ingress_app(
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
+        "/keys": {"GET": managed(api_keys.page), "POST": managed(api_keys.create)},
+        "/keys/{hash}": {
+            "GET": managed(api_keys.get),
+            "PATCH": managed(api_keys.change),
+            "DELETE": managed(api_keys.delete),
+        },
         "/byok": {"GET": managed(byok.page), "POST": managed(byok.create)},
         "/byok/plan": {"GET": managed(plan.get)},
         "/byok/order": {"PUT": managed(byok.order)},

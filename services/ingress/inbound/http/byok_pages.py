@@ -152,7 +152,7 @@ class ByokPages:
 def _provider(query: Mapping[str, str]) -> str | Refusal | None:
     """The filter of a page."""
     if query.get("workspace_id"):
-        return credential_forms.NO_WORKSPACES
+        return refusals.NO_WORKSPACES
     provider = query.get("provider")
     if provider is None or credential_forms.looks_like_provider(provider):
         return provider
