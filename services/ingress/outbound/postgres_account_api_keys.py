@@ -101,7 +101,9 @@ class PostgresAccountApiKeys(AccountApiKeys):
     ) -> ApiKey | None:
         async def work(connection: Connection) -> tuple[ApiKey | None, Written]:
             # one at a time, or two would both find room for one
-            await connection.execute("select from accounts where id = $1 for update", account_id)
+            await connection.execute(
+                "select from accounts where id = $1 for no key update", account_id
+            )
             if await connection.fetchval(_COUNT_OWN, account_id) >= keys_max:
                 return None, Written()
             row = await connection.fetchrow(

@@ -41,7 +41,7 @@ class SpentKey:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPage:
+class Page:
     """Some of an account's API keys, and how many there are."""
 
     keys: list[SpentKey]
@@ -79,7 +79,7 @@ class AdministerApiKeys:
 
     async def page(
         self, caller: Caller, *, offset: int, with_disabled: bool, with_expired: bool
-    ) -> KeyPage:
+    ) -> Page:
         """A page of the account's keys, oldest first."""
         keys, total = await self._keys.page(
             caller.account_id,
@@ -88,7 +88,7 @@ class AdministerApiKeys:
             with_disabled=with_disabled,
             unexpired_at=None if with_expired else self._clock.now(),
         )
-        return KeyPage(await self._spent(caller, keys), total)
+        return Page(await self._spent(caller, keys), total)
 
     async def get(self, caller: Caller, api_key_hash: ApiKeyHash) -> SpentKey | Refusal:
         """One key."""
