@@ -150,7 +150,7 @@ async def test_what_a_key_spent_and_what_is_left_of_its_window(world: World) -> 
         last_day=date(2026, 3, 4),
     )
 
-    async def left() -> tuple[Decimal, Decimal]:
+    async def left() -> tuple[Decimal | None, Any]:
         """As the account and as the key itself see it."""
         _, body = await call(world, account, "GET", f"/keys/{key_hash}")
         headers = {"Authorization": f"Bearer {key}"}
