@@ -36,11 +36,11 @@ class AccountChanged(StateEvent, frozen=True, kw_only=True):
 
 
 class ApiKeyChanged(StateEvent, frozen=True, kw_only=True):
-    """An API key was made, changed or disabled. Caches forget what they knew of it.
+    """An API key was made, changed, disabled or deleted. Caches forget what they knew of it.
 
-    The key may spend `limit_nano_usd` of credits (None: no limit) in each UTC day, week from Monday
-    or month, or altogether; with `include_byok_in_limit` the list cost of own keys' use counts too.
-    It stops working at `expires_at` (RFC 3339, UTC).
+    A deleted key is `disabled` for good. `limit_nano_usd` is what it may spend in each UTC day, week
+    from Monday or month, or ever when `limit_reset` is None: credits, and with
+    `include_byok_in_limit` the list cost of BYOK use too. `expires_at` is RFC 3339 in UTC.
     """
 
     api_key_hash: ApiKeyHash

@@ -1,4 +1,4 @@
-"""The content of reply frames: a completion in OpenAI's terms, normalised, before any HTTP shape.
+"""The content of reply frames: an answer in OpenAI's terms, normalised, before any HTTP shape.
 
 These parts travel sealed, so they are no events and stand on no topic by themselves.
 """
@@ -139,15 +139,25 @@ class ReplyDelta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
     choices: list[Choice]
 
 
+class ReplyVectors(msgspec.Struct, frozen=True, kw_only=True, tag="vectors"):
+    """Embeddings in the order of the inputs; each is its little-endian 32 bit floats as base64."""
+
+    vectors: list[str]
+
+
 class ReplyCompleted(
     msgspec.Struct, frozen=True, kw_only=True, tag="completed", omit_defaults=True
 ):
-    """The end of a reply: whole choices when it was not streamed, none when it was."""
+    """The end of a reply: whole choices when it was not streamed, none when it was.
+
+    `vectors` follow those of the `ReplyVectors` before, which only a long answer has.
+    """
 
     model: str
     provider_name: str
     created: int
     choices: list[Choice]
+    vectors: list[str] = []
     usage: ReplyUsage
     attempts: tuple[AttemptSummary, ...]
     service_tier: str | None = None
@@ -158,13 +168,13 @@ class PaymentRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """What a 402 of ours is about: the request needs more than credits or the key's limit allow.
 
     `affordable_max_tokens` is the largest `max_tokens` that would fit, 0 when not even one token
-    does. `key_limit` is there when the key's limit is what refused.
+    does; both counts are None for what has no answer in tokens (embeddings). `key_limit` is there when the key's limit is what refused.
     """
 
     needed_nano_usd: int
     available_nano_usd: int
-    requested_max_tokens: int
-    affordable_max_tokens: int
+    requested_max_tokens: int | None = None
+    affordable_max_tokens: int | None = None
     key_limit: KeyLimitReached | None = None
 
 
@@ -190,4 +200,4 @@ class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_
     rate_limit: RateLimitReached | None = None
 
 
-ReplyPart = ReplyStarted | ReplyDelta | ReplyCompleted | ReplyFailed
+ReplyPart = ReplyStarted | ReplyDelta | ReplyVectors | ReplyCompleted | ReplyFailed

@@ -9,12 +9,10 @@ import pytest
 
 from deploy.product import Account, Product
 from deploy.tap import tap
-from shared.clock import SystemClock
-from shared.events.accounts import ApiKeyChanged
 from shared.events.routing import FallbackDecided
-from shared.events.topics import API_KEYS_STATE, ROUTING_FALLBACKS
-from shared.ids import AccountId, InstanceId, hash_api_key, new_id
-from shared.kafka.producer import open_producer
+from shared.events.topics import ROUTING_FALLBACKS
+from shared.ids import hash_api_key
+from shared.money import NANO_PER_USD
 from tests.e2e.test_story import FIVE_DOLLARS, of
 from tests.support.wait_until import wait_until
 
@@ -43,19 +41,21 @@ async def ask(client: openai.AsyncOpenAI, *, max_tokens: int = 1_000) -> int:
     return completion.usage.completion_tokens
 
 
-async def limit_key(product: Product, account: Account, limit_nano_usd: int) -> None:
-    """Limit an account's API key, as ingress tells of it."""
-    changed = ApiKeyChanged(
-        version=2,
-        api_key_hash=hash_api_key(account.api_key),
-        account_id=AccountId(account.account_id),
-        limit_nano_usd=limit_nano_usd,
-        limit_reset="daily",
+async def limit_key(
+    product: Product, account: Account, limit_nano_usd: int, *, include_byok: bool = False
+) -> None:
+    """Limit an account's API key to so much a day."""
+    limited = await product.request(
+        "PATCH",
+        f"/keys/{hash_api_key(account.api_key)}",
+        key=account.management_key,
+        body={
+            "limit": limit_nano_usd / NANO_PER_USD,
+            "limit_reset": "daily",
+            "include_byok_in_limit": include_byok,
+        },
     )
-    async with open_producer(
-        product.kafka, source=InstanceId("test"), clock=SystemClock(), new_id=new_id
-    ) as producer:
-        await producer.emit(API_KEYS_STATE, changed, key=changed.api_key_hash)
+    assert limited.status == 200, limited.text
 
 
 async def test_a_402_names_the_max_tokens_that_credits_allow_and_those_are_served(
@@ -108,6 +108,32 @@ async def test_a_key_limit_is_a_402_that_says_what_is_left_and_when_it_resets(
         affordable = told["affordable_max_tokens"]
         assert isinstance(affordable, int)
         assert await ask(client, max_tokens=affordable) == 5
+
+
+async def test_a_limit_that_counts_own_keys_stops_them_before_the_provider_is_called(
+    product: Product,
+) -> None:
+    account = await product.make_account()
+    secret = f"sk-counted-{account.account_id}"
+    await product.add_credential(account, key=secret, always_use=True)
+    async with official_client(product, account) as client:
+        # the allotment is ample: nobody would be asked but for the limit
+        assert await ask(client, max_tokens=1_000) == 5
+        await limit_key(product, account, 500 * TOKEN_NANO_USD, include_byok=True)
+
+        async def is_refused() -> bool:
+            try:
+                await ask(client, max_tokens=1_000)
+            except openai.APIStatusError:
+                return True
+            return False
+
+        await wait_until(is_refused)
+        calls = len(await product.provider_calls(secret))
+        with pytest.raises(openai.APIStatusError, match="Key limit exceeded"):
+            await ask(client, max_tokens=1_000)
+        assert len(await product.provider_calls(secret)) == calls
+        assert await ask(client, max_tokens=100) == 5
 
 
 async def limit_shared_capacity(product: Product, account: Account, limits: object) -> None:

@@ -1,8 +1,7 @@
 """Answers commands: many in one transaction, in the order in which they came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TypeAlias
 
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
@@ -15,7 +14,7 @@ from services.billing.domain.rate_limit import (
     SharedCapacity,
     minute_of,
 )
-from services.billing.domain.spending import DaySpent, spending
+from services.billing.domain.spending import Days, keys_asked_for, tell_spending
 from services.billing.ports import Ledger, Observer, Scope, Transaction
 from services.billing.use_cases.change_credits import CreditCommand, add_scope, change_credits
 from shared.clock import Clock
@@ -24,6 +23,7 @@ from shared.events.billing import (
     AuthorizeSpend,
     HoldsReleased,
     QuerySpending,
+    QuerySpendingByKey,
     ReleaseHolds,
     SpendRefused,
 )
@@ -31,8 +31,6 @@ from shared.events.envelope import CallReply, Event, Refused
 from shared.ids import AccountId, ApiKeyHash, month_of
 from shared.kafka.calls import ReceivedCall
 from shared.telemetry.logging import get_logger, unit_of_work
-
-_Days: TypeAlias = Mapping[tuple[AccountId, ApiKeyHash], Sequence[DaySpent]]
 
 
 class ServeCommands:
@@ -92,7 +90,7 @@ class ServeCommands:
         capacity = SharedCapacity(self._shared_limits, minute_of(now))
         scope, questions = _scope(commands, capacity.minute)
         today = now.date()
-        days: _Days = await transaction.read_days(questions, today) if questions else {}
+        days: Days = await transaction.read_days(questions, today) if questions else {}
         page = await transaction.read_page(scope)
         answers = [self._carry_out(page, command, days, today, capacity) for command in commands]
         if page.entries != Entries():
@@ -100,7 +98,7 @@ class ServeCommands:
         return answers, page.entries
 
     def _carry_out(
-        self, page: Page, command: Event, days: _Days, today: date, capacity: SharedCapacity
+        self, page: Page, command: Event, days: Days, today: date, capacity: SharedCapacity
     ) -> CallReply:
         if isinstance(command, CreditCommand):
             return change_credits(page, command, month_of(self._clock.now()))
@@ -112,8 +110,8 @@ class ServeCommands:
             case ReleaseHolds():
                 release(page, command.generation_id, command.account_id, command.reason)
                 return HoldsReleased(generation_id=command.generation_id)
-            case QuerySpending():
-                return spending(days.get((command.account_id, command.api_key_hash), ()), today)
+            case QuerySpending() | QuerySpendingByKey():
+                return tell_spending(command, days, today)
             case _:
                 return Refused(code="invalid", message="billing does not know this command")
 
@@ -132,8 +130,8 @@ def _scope(
                 scope.account_ids.add(command.account_id)
                 scope.generation_ids.add(command.generation_id)
                 scope.months.add(month_of_generation(command.generation_id))
-            case QuerySpending():
-                questions.append((command.account_id, command.api_key_hash))
+            case QuerySpending() | QuerySpendingByKey():
+                questions += keys_asked_for(command)
             case _:
                 continue
         if isinstance(command, AuthorizeSpend):

@@ -9,6 +9,7 @@ from typing import Final
 from services.dispatcher.domain.attempt import Endpoint
 from services.dispatcher.domain.estimate import affordable_max_tokens, longest_completion
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.operations import AnyRequest
 from services.dispatcher.domain.request import ChatRequest
 from shared.events.billing import KeyLimitReached, RateLimitReached, SpendRefused
 from shared.events.replies import PaymentRequired
@@ -23,18 +24,20 @@ _LIMIT_NAMES: Final = {
 
 
 def failure_of_refusal(
-    refused: SpendRefused, request: ChatRequest, endpoint: Endpoint, now: datetime
+    refused: SpendRefused, request: AnyRequest, endpoint: Endpoint, now: datetime
 ) -> ProviderFailure:
     """The failure of an attempt at `endpoint` that billing did not let begin."""
     if refused.rate_limit is not None:
         return _too_fast(refused.rate_limit, endpoint, now)
+    requested = affordable = None
+    if isinstance(request, ChatRequest):
+        requested = longest_completion(request, endpoint)
+        affordable = affordable_max_tokens(request, endpoint, refused.affordable_nano_usd or 0)
     payment = PaymentRequired(
         needed_nano_usd=refused.needed_nano_usd,
         available_nano_usd=refused.available_nano_usd,
-        requested_max_tokens=longest_completion(request, endpoint),
-        affordable_max_tokens=affordable_max_tokens(
-            request, endpoint, refused.affordable_nano_usd or 0
-        ),
+        requested_max_tokens=requested,
+        affordable_max_tokens=affordable,
         key_limit=refused.key_limit,
     )
     if payment.key_limit is not None:
@@ -45,10 +48,10 @@ def failure_of_refusal(
         )
     return ProviderFailure(
         failure=FailureClass.INSUFFICIENT_CREDITS,
-        raw=f"This request requires more credits, or fewer max_tokens. {_fitting(payment)} It can "
+        raw=f"This request requires more credits, or fewer max_tokens.{_fitting(payment)} It can "
         f"cost up to ${usd_string(payment.needed_nano_usd)}, and "
-        f"${usd_string(payment.available_nano_usd)} of credits are available: add credits, lower "
-        "max_tokens, or use your own provider key",
+        f"${usd_string(payment.available_nano_usd)} of credits are available: add credits, ask for "
+        "less, or use your own provider key",
         payment=payment,
     )
 
@@ -58,14 +61,16 @@ def _key_limit_exceeded(payment: PaymentRequired, limit: KeyLimitReached) -> str
     return (
         f"Key limit exceeded ({_LIMIT_NAMES[limit.limit_reset]}): this request can count for up to "
         f"${usd_string(payment.needed_nano_usd)}, and ${usd_string(limit.left_nano_usd)} of the API "
-        f"key's ${usd_string(limit.limit_nano_usd)} are left{until}. {_fitting(payment)} Lower "
-        "max_tokens, or raise the key's limit"
+        f"key's ${usd_string(limit.limit_nano_usd)} are left{until}.{_fitting(payment)} Ask for less, or "
+        "raise the key's limit"
     )
 
 
 def _fitting(payment: PaymentRequired) -> str:
+    if payment.requested_max_tokens is None:
+        return ""
     return (
-        f"You requested up to {payment.requested_max_tokens} tokens, but can only afford "
+        f" You requested up to {payment.requested_max_tokens} tokens, but can only afford "
         f"{payment.affordable_max_tokens}."
     )
 

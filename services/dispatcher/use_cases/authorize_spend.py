@@ -9,8 +9,8 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.cost import Promise
 from services.dispatcher.domain.estimate import worst_usage
 from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.operations import AnyRequest
 from services.dispatcher.domain.refused_spend import failure_of_refusal
-from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Run
 from services.dispatcher.ports import Balances, Spending
 from shared.clock import Clock
@@ -38,7 +38,7 @@ class AuthorizeAttempt:
         self._clock = clock
 
     async def authorize(
-        self, run: Run, attempt: Attempt, request: ChatRequest
+        self, run: Run, attempt: Attempt, request: AnyRequest
     ) -> Promise | ProviderFailure | AlreadyEnded:
         """What the attempt was promised; Unavailable("billing"), and then nothing may be called."""
         asked = run.asked

@@ -5,6 +5,7 @@ into an error chunk.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from shared.events.billing import RateLimitReached
 from shared.events.replies import PaymentRequired
@@ -105,3 +106,6 @@ def unavailable(message: str, *, retry_after_seconds: int = RETRY_AFTER_SECONDS)
 def out_of_time(message: str) -> Refusal:
     """The generation ran into its deadline."""
     return Refusal(status=504, message=message, error_type="timeout")
+
+
+NO_WORKSPACES: Final = invalid("there are no workspaces here", field="workspace_id")

@@ -46,9 +46,10 @@ def _payment(payment: PaymentRequired) -> dict[str, Any]:
     told: dict[str, Any] = {
         "needed_nano_usd": payment.needed_nano_usd,
         "available_nano_usd": payment.available_nano_usd,
-        "requested_max_tokens": payment.requested_max_tokens,
-        "affordable_max_tokens": payment.affordable_max_tokens,
     }
+    if payment.requested_max_tokens is not None:
+        told["requested_max_tokens"] = payment.requested_max_tokens
+        told["affordable_max_tokens"] = payment.affordable_max_tokens
     if payment.key_limit is not None:
         told["key_limit"] = payment.key_limit
     return told
