@@ -104,7 +104,10 @@ def delivered_cost(fact: GenerationFinished) -> PicoUsd | None:
     ValueError when the fact contradicts itself.
     """
     usage = fact.usage
-    if fact.outcome == "failed" or usage is None or usage.completion_tokens == 0:
+    if fact.outcome == "failed" or usage is None:
+        return None
+    # a completion of zero tokens is none; vectors are no tokens
+    if fact.operation == "chat" and usage.completion_tokens == 0:
         return None
     if fact.prices is None:
         raise ValueError("usage without prices")
