@@ -5,7 +5,7 @@ Amounts are integer nano-USD.
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -13,18 +13,21 @@ from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
 from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 
-SPENDING_KEYS_MAX: Final = 100
-"""API keys that one question may name."""
-
 AllotmentRule = Literal["requests", "list_cost"]
 """By what a month's waived BYOK use is measured: successful requests, or their list cost."""
+LimitReset: TypeAlias = Literal["daily", "weekly", "monthly"]
+"""When an API key's limit begins anew: at midnight UTC of each day, Monday, or first of the month."""
+
+SPENDING_KEYS_MAX: Final = 100
+"""API keys that one question may name."""
 
 
 class AuthorizeSpend(Event, frozen=True, kw_only=True):
     """May this attempt begin? Reserves a waived slot or the worst-case fee (BYOK), or the worst case.
 
-    `worst_case_nano_usd` is the list cost of the largest possible answer. The hold is replaced by
-    that of a later attempt of the same generation, and expires at `hold_until`.
+    `worst_case_nano_usd` is the list cost of the largest possible answer, `worst_case_tokens` the
+    tokens of prompt and answer. The hold is replaced by that of a later attempt of the same
+    generation, and expires at `hold_until`.
     """
 
     hold_id: HoldId
@@ -35,6 +38,7 @@ class AuthorizeSpend(Event, frozen=True, kw_only=True):
     is_byok: bool
     provider: str
     worst_case_nano_usd: int
+    worst_case_tokens: int = 0
     hold_until: datetime
 
 
@@ -54,13 +58,41 @@ class SpendAuthorized(CallReply, frozen=True, kw_only=True):
     fee_percent: Decimal | None = None
 
 
-class SpendRefused(CallReply, frozen=True, kw_only=True):
-    """The attempt may not begin."""
+class KeyLimitReached(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit of an API key that refused. What runs already counts with its worst case.
 
-    code: Literal["insufficient_credits", "already_ended"]
+    `limit_reset` and `resets_at` are None for a limit that never begins anew.
+    """
+
+    limit_nano_usd: int
+    left_nano_usd: int
+    limit_reset: LimitReset | None
+    resets_at: datetime | None
+
+
+class RateLimitReached(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit of shared capacity that refused: this many requests or tokens in a clock's minute."""
+
+    counted: Literal["requests", "tokens"]
+    limit: int
+    remaining: int
+    resets_at: datetime
+
+
+class SpendRefused(CallReply, frozen=True, kw_only=True):
+    """The attempt may not begin.
+
+    `needed_nano_usd` of credits would be held and `available_nano_usd` are there, or are left of the
+    key's limit. `affordable_nano_usd` is the largest worst case that credits and limit allow.
+    """
+
+    code: Literal["insufficient_credits", "already_ended", "key_limit_exceeded", "rate_limited"]
     message: str
     needed_nano_usd: int
     available_nano_usd: int
+    affordable_nano_usd: int | None = None
+    key_limit: KeyLimitReached | None = None
+    rate_limit: RateLimitReached | None = None
 
 
 class HoldsReleased(CallReply, frozen=True, kw_only=True):

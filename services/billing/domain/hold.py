@@ -24,7 +24,8 @@ class Hold:
 
     BYOK: either a share of the month's allotment (`waived`: one request and its worst case, no
     money), or the fee of the worst case at `fee_percent`. Shared capacity: the worst case,
-    `fee_percent` None. `input_hash` is that of the command which asked for it.
+    `fee_percent` None, and it counts in `rate_minute` with `worst_case_tokens`. `input_hash` is that
+    of the command which asked for it.
     """
 
     hold_id: HoldId
@@ -39,6 +40,8 @@ class Hold:
     fee_percent: Decimal | None
     worst_case_nano_usd: int
     amount_nano_usd: int
+    worst_case_tokens: int = 0
+    rate_minute: datetime | None = None
     hold_until: datetime
     input_hash: bytes
 

@@ -11,9 +11,11 @@ from datetime import date
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import Abandonment, Finished, Settlement
 from services.billing.domain.hold import Hold, HoldEnding, Refusal
+from services.billing.domain.key_limit import KeyLimit, KeyLimits
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
 from services.billing.domain.movement import Movement
 from services.billing.domain.payment import Payment, PaymentReport
+from services.billing.domain.rate_limit import LimitsByProvider, SharedUse
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
 
@@ -55,6 +57,8 @@ class Entries:
     fee_events: list[FeeEvent] = field(default_factory=list)
     changed_accounts: set[AccountId] = field(default_factory=set)
     changed_allotments: set[tuple[AccountId, str]] = field(default_factory=set)
+    key_limits: dict[ApiKeyHash, KeyLimit] = field(default_factory=dict)
+    shared_limits: dict[AccountId, LimitsByProvider | None] = field(default_factory=dict)
     duplicates: int = 0
 
 
@@ -76,6 +80,8 @@ class Page:
     cash: dict[AccountId, int] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
     payment_reports: dict[str, list[PaymentReport]] = field(default_factory=dict)
+    key_limits: KeyLimits = field(default_factory=KeyLimits)
+    shared_use: SharedUse = field(default_factory=SharedUse)
     entries: Entries = field(default_factory=Entries)
 
     def account(self, account_id: AccountId) -> Account:
@@ -167,6 +173,8 @@ class Page:
         self.holds[hold.hold_id] = hold
         self.open_holds[hold.generation_id] = hold
         self.entries.holds.append(hold)
+        self.key_limits.opened(hold)
+        self.shared_use.opened(hold)
         if hold.waived:
             self.change_allotment(
                 hold.account_id,
@@ -186,10 +194,14 @@ class Page:
             hold_id=hold.hold_id,
         )
 
-    def close(self, hold: Hold, ending: HoldEnding, *, paid_nano_usd: int = 0) -> None:
+    def close(
+        self, hold: Hold, ending: HoldEnding, *, paid_nano_usd: int = 0, used_tokens: int = 0
+    ) -> None:
         """End an open hold; what was not paid from it returns to the account's credits."""
         del self.open_holds[hold.generation_id]
         self.entries.hold_endings.append((hold, ending))
+        self.key_limits.closed(hold)
+        self.shared_use.closed(hold, used_tokens)
         if hold.waived:
             self.change_allotment(
                 hold.account_id,

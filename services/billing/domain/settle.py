@@ -56,7 +56,7 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
     hold = page.open_hold(fact.generation_id, fact.account_id)
     if cost is None or fact.generation_id in page.abandonments:
         if hold is not None:
-            page.close(hold, HoldEnding.RELEASED)
+            page.close(hold, HoldEnding.RELEASED, used_tokens=_tokens_used(fact, hold))
         _record(page, Finished(fact=fact, settlement=_nothing(fact)))
         return
     policy = page.account(fact.account_id).policy(installation)
@@ -189,7 +189,12 @@ def _collect(page: Page, fact: GenerationFinished, price: _Price, hold: Hold | N
             LedgerAccount.CUSTOMER_HOLDS,
             LedgerAccount.CLEARING,
         )
-        page.close(hold, HoldEnding.POSTED, paid_nano_usd=from_hold)
+        page.close(
+            hold,
+            HoldEnding.POSTED,
+            paid_nano_usd=from_hold,
+            used_tokens=_tokens_used(fact, hold),
+        )
     from_credits = min(due - from_hold, page.account(fact.account_id).available_nano_usd)
     book(
         TransferKind.PAID_FROM_CREDITS,
@@ -201,6 +206,14 @@ def _collect(page: Page, fact: GenerationFinished, price: _Price, hold: Hold | N
     book(TransferKind.NOT_COLLECTED, uncollected, LedgerAccount.UNCOLLECTED, LedgerAccount.CLEARING)
     book(TransferKind.REVENUE, due, LedgerAccount.CLEARING, revenue_of(is_byok=fact.is_byok))
     return _Collected(collected_nano_usd=from_hold + from_credits, uncollected_nano_usd=uncollected)
+
+
+def _tokens_used(fact: GenerationFinished, hold: Hold) -> int:
+    """The tokens of the attempt that a hold was for: none, when another one answered."""
+    named = None if fact.spend is None else fact.spend.hold_id
+    if fact.usage is None or named != hold.hold_id:
+        return 0
+    return fact.usage.prompt_tokens + fact.usage.completion_tokens
 
 
 def revenue_of(*, is_byok: bool) -> LedgerAccount:

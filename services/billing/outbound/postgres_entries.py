@@ -6,6 +6,7 @@ from typing import Any
 from services.billing.domain.generation import Finished, month_of_generation
 from services.billing.domain.ledger import Transfer, ledger_name
 from services.billing.domain.page import Entries, Page
+from services.billing.outbound.postgres_limits import store_limits
 from shared.postgres.pool import Connection
 
 _TRANSFERS = (
@@ -22,10 +23,11 @@ _TRANSFERS = (
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
                    provider, waived, fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until,
-                   input_hash, is_open)
+                   input_hash, is_open, worst_case_tokens, rate_minute)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                      $7::boolean[], $8::text[], $9::boolean[], $10::numeric[], $11::numeric[],
-                     $12::numeric[], $13::timestamptz[], $14::bytea[], $15::boolean[])
+                     $12::numeric[], $13::timestamptz[], $14::bytea[], $15::boolean[], $16::bigint[],
+                     $17::timestamptz[])
 """
 _CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any($1::text[])"
 _HOLD_ENDINGS = """
@@ -60,9 +62,9 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 """
 _REFUSALS = """
 insert into spend_refusals (hold_id, account_id, input_hash, code, message, needed_nano_usd,
-                            available_nano_usd)
+                            available_nano_usd, affordable_nano_usd, key_limit, rate_limit)
 select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::numeric[],
-                     $7::numeric[])
+                     $7::numeric[], $8::numeric[], $9::jsonb[], $10::jsonb[])
 """
 _MOVEMENTS = """
 insert into credit_movements (account_id, key, kind, input_hash, amount_nano_usd,
@@ -143,12 +145,16 @@ async def store_entries(connection: Connection, page: Page) -> None:
                 each.answer.message,
                 each.answer.needed_nano_usd,
                 each.answer.available_nano_usd,
+                each.answer.affordable_nano_usd,
+                each.answer.key_limit,
+                each.answer.rate_limit,
             )
             for each in entries.refusals
         ],
     )
     await _store_movements(connection, entries)
     await _store_counters(connection, page)
+    await store_limits(connection, page)
 
 
 async def _store_movements(connection: Connection, entries: Entries) -> None:
@@ -207,6 +213,8 @@ async def _store_holds(connection: Connection, entries: Entries) -> None:
                 hold.hold_until,
                 hold.input_hash,
                 hold.hold_id not in closed,
+                hold.worst_case_tokens,
+                hold.rate_minute,
             )
             for hold in entries.holds
         ],

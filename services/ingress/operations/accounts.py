@@ -46,7 +46,7 @@ async def change_policy(
     if not changes:
         raise BadInput(
             "give at least one of --allotment, --free-requests, --free-list-cost, --fee-percent, "
-            "--byok-only"
+            "--byok-only, --shared-limits"
         )
     account_id = account_id_of(account)
     policy = await connections.accounts.change_policy(account_id, changes)
@@ -62,6 +62,7 @@ async def change_policy(
             "allotment": policy.allotment_rule,
             "free_requests": policy.free_requests,
             "free_list_cost": None if free_list_cost is None else usd_string(free_list_cost),
+            "shared_limits": policy.shared_limits,
         },
         warning=None if is_applied else _NOT_APPLIED,
     )

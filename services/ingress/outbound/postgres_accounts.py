@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from services.ingress.domain.api_key import rfc3339
-from shared.events.accounts import AccountChanged, ApiKeyChanged
+from shared.events.accounts import AccountChanged, ApiKeyChanged, SharedLimit
 from shared.events.billing import AllotmentRule
 from shared.events.topics import ACCOUNTS_STATE, API_KEYS_STATE
 from shared.ids import AccountId, ApiKeyHash, MemberId
@@ -21,11 +23,18 @@ from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Connection, Pool, in_transaction
 
 POLICY_COLUMNS: Final = frozenset(
-    {"byok_only", "fee_percent", "allotment_rule", "free_requests", "free_list_cost_nano_usd"}
+    {
+        "byok_only",
+        "fee_percent",
+        "allotment_rule",
+        "free_requests",
+        "free_list_cost_nano_usd",
+        "shared_limits",
+    }
 )
 _POLICY: Final = (
     "byok_only, fee_percent, allotment_rule, free_requests,"
-    " free_list_cost_nano_usd::bigint as free_list_cost_nano_usd, version"
+    " free_list_cost_nano_usd::bigint as free_list_cost_nano_usd, shared_limits, version"
 )
 
 
@@ -48,6 +57,7 @@ class Policy:
     allotment_rule: AllotmentRule | None
     free_requests: int | None
     free_list_cost_nano_usd: int | None
+    shared_limits: dict[str, dict[str, int]] | None
     version: int
 
 
@@ -185,6 +195,7 @@ class StateReader:
             allotment_rule=row["allotment_rule"],
             free_list_cost_nano_usd=row["free_list_cost_nano_usd"],
             member_ids=tuple(MemberId(each) for each in row["member_ids"]),
+            shared_limits=msgspec.convert(row["shared_limits"], dict[str, SharedLimit] | None),
         )
         return self._producer.record(ACCOUNTS_STATE, state, key=key)
 

@@ -146,7 +146,9 @@ class Bookkeeping:
         self.ledger = PostgresLedger(self._pool, producer, Publications(relay))
         observer = PrometheusObserver(Metrics())
         self.post = PostFacts(self.ledger, policy, clock, observer)
-        self._serve = ServeCommands(self.ledger, policy, clock, observer)
+        self._serve = ServeCommands(
+            self.ledger, policy, clock, observer, shared_limits=self._config.shared_limits
+        )
         self.house = KeepHouse(self.ledger, clock, observer)
         await self.house.open_months()
         await self.house.expire_holds()

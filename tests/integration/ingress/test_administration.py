@@ -17,6 +17,7 @@ from services.ingress.operations.command_line import main
 from services.ingress.operations.connections import open_connections
 from services.ingress.operations.outcomes import BadInput
 from shared.clock import SystemClock
+from shared.events.accounts import SharedLimit
 from shared.events.credential_audit import Actor
 from shared.events.replies import ReplyFailed
 from shared.ids import PLATFORM_ACCOUNT, hash_api_key, month_of, new_id
@@ -438,7 +439,12 @@ async def test_a_policy_is_applied_before_the_command_returns(world: World) -> N
         changed = await accounts.change_policy(
             connections,
             account_id,
-            {"free_requests": 0, "fee_percent": Decimal("7.5"), "byok_only": True},
+            {
+                "free_requests": 0,
+                "fee_percent": Decimal("7.5"),
+                "byok_only": True,
+                "shared_limits": {"openai": SharedLimit(requests_per_minute=5)},
+            },
         )
         assert changed.warning is None
         assert changed.printed == {
@@ -448,6 +454,7 @@ async def test_a_policy_is_applied_before_the_command_returns(world: World) -> N
             "allotment": None,
             "free_requests": 0,
             "free_list_cost": None,
+            "shared_limits": {"openai": {"requests_per_minute": 5}},
         }
         by_list_cost = {"allotment_rule": "list_cost", "free_list_cost_nano_usd": 1_500_000_000}
         changed = await accounts.change_policy(connections, account_id, by_list_cost)

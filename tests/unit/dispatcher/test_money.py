@@ -15,7 +15,12 @@ from services.dispatcher.domain.allotment import (
     surely_waived,
 )
 from services.dispatcher.domain.cost import Promise, reply_usage
-from services.dispatcher.domain.estimate import delivered_bytes, estimated_usage, worst_case
+from services.dispatcher.domain.estimate import (
+    affordable_max_tokens,
+    delivered_bytes,
+    estimated_usage,
+    worst_case,
+)
 from shared.events.billing import AllotmentRule
 from shared.events.generations import Spend
 from shared.events.replies import Choice, FunctionCall, Message, ToolCall
@@ -109,6 +114,25 @@ def test_no_answer_within_its_limits_costs_more_than_its_worst_case(
     )
     usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     assert rounded(list_cost(usage, prices)) <= worst_case(asked, replace(ENDPOINT, prices=prices))
+
+
+@given(
+    st.integers(0, 50_000_000), st.none() | st.integers(1, 20_000), st.integers(1, 3), st.booleans()
+)
+def test_the_affordable_max_tokens_are_the_most_that_cost_no_more(
+    affordable_nano_usd: int,
+    max_tokens: int | None,
+    choices: int,
+    dearer: bool,  # noqa: FBT001 - Hypothesis gives it
+) -> None:
+    endpoint = replace(ENDPOINT, prices=DEARER_FROM_64K if dearer else PRICES)
+    wanted = request(n=choices, **({} if max_tokens is None else {"max_tokens": max_tokens}))
+    fits = affordable_max_tokens(wanted, endpoint, affordable_nano_usd)
+    assert 0 <= fits <= min(max_tokens or 16_384, 16_384)
+    if fits:
+        assert worst_case(request(n=choices, max_tokens=fits), endpoint) <= affordable_nano_usd
+    if fits < min(max_tokens or 16_384, 16_384):
+        assert worst_case(request(n=choices, max_tokens=fits + 1), endpoint) > affordable_nano_usd
 
 
 def test_estimates_count_text_tool_calls_and_bytes_of_every_script() -> None:

@@ -204,7 +204,7 @@ class World:
                 health=self.health,
                 providers=providers,
             ),
-            authorizer=AuthorizeAttempt(balances=_Balances(self), spending=self),
+            authorizer=AuthorizeAttempt(balances=_Balances(self), spending=self, clock=self.clock),
             secrets=WorldSecrets(self),
             caller=CallProvider(
                 providers=providers,
