@@ -76,7 +76,7 @@ class DescribeKey:
             spending=spending,
             limit_resets_at=limit_resets_at,
             credits_nano_usd=balance.credits_nano_usd,
-            allotment=_allotment(balance, month_of(self._clock.now())),
+            allotment=_allotment(balance, month_of(now)),
         )
 
 

@@ -194,6 +194,7 @@ async def test_a_402_says_how_many_tokens_could_be_afforded(world: World) -> Non
     assert isinstance(last, ReplyFailed)
     assert last.payment is not None
     assert last.payment.requested_max_tokens == 1_000
+    assert last.payment.affordable_max_tokens is not None
     # a token costs 10,000 nano-USD, and the prompt something as well
     affordable = last.payment.affordable_max_tokens
     assert affordable is not None
