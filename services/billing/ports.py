@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from services.billing.domain.hold import Hold
 from services.billing.domain.page import Entries, Page
+from services.billing.domain.receipt import Receipts
 from services.billing.domain.spending import DaySpent
 from shared.events.codec import Received
 from shared.events.envelope import CallReply
@@ -72,6 +73,10 @@ class Transaction(Protocol):
 
     async def store(self, page: Page) -> None:
         """Store what is new on the page, with what the world is told of it."""
+        ...
+
+    async def store_receipts(self, receipts: Receipts) -> None:
+        """Store what a stored page means for the read side."""
         ...
 
 

@@ -54,6 +54,7 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer, open_producer
 from shared.kafka.readers import PartitionReader
 from shared.kafka.view import OnChange, View
+from shared.postgres.dirty_keys import one_by_one
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Pool, open_pool
@@ -246,7 +247,7 @@ def _build(
             ).run,
             "announcements": announcements.run,
             "wire keys": wire_keys.run,
-            "outbox": OutboxRelay(pool, producer, StateReader(producer)).run,
+            "outbox": OutboxRelay(pool, producer, one_by_one(StateReader(producer))).run,
         },
         flush=announcements.flush,
         superseded=heartbeats.superseded,

@@ -3,8 +3,18 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
+import msgspec
+
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, InstanceId, MemberId, RunId
+
+
+class RequestOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client says of itself in its headers, printable and cut; a referer without its query."""
+
+    http_referer: str | None = None
+    app_title: str | None = None
+    user_agent: str | None = None
 
 
 class CompletionRequested(Event, frozen=True, kw_only=True):
@@ -28,6 +38,7 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     received_at: datetime
     start_by: datetime
     deadline: datetime
+    origin: RequestOrigin | None = None
 
 
 class ReplyFrame(Event, frozen=True, kw_only=True):

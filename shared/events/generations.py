@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from shared.events.completions import RequestOrigin
 from shared.events.envelope import Event
 from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
@@ -15,16 +16,23 @@ Tier = Literal["prioritized", "shared", "fallback"]
 
 
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One call of one endpoint with one credential; `failure` is None when it succeeded."""
+    """One call of one endpoint with one credential; `failure` is None when it succeeded.
+
+    `credential_label` is the key masked to its last characters as it was then. `prices` are list
+    prices at the time, told of attempts that failed: those of the one that answered are the
+    generation's own.
+    """
 
     provider: str
     endpoint: str
     model: str
     tier: Tier
     credential_id: CredentialId | None = None
+    credential_label: str | None = None
     status: int | None = None
     failure: str | None = None
     latency_ms: int
+    prices: Prices | None = None
 
 
 class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,7 +52,8 @@ class GenerationFinished(Event, frozen=True, kw_only=True):
 
     `model`, `provider`, `endpoint`, `credential_id` and `prices` are of the attempt that answered and
     None when none did; `credential_id` is None for shared capacity. `usage` is None when nothing
-    was delivered.
+    was delivered. `requested_model` is the first that the client named, None when its request could
+    not be read; `first_token_ms` counts from `started_at`.
     """
 
     generation_id: GenerationId
@@ -62,9 +71,14 @@ class GenerationFinished(Event, frozen=True, kw_only=True):
     spend: Spend | None = None
     attempts: tuple[AttemptReceipt, ...]
     finish_reason: str | None = None
+    native_finish_reason: str | None = None
     streamed: bool = False
     started_at: datetime
     finished_at: datetime
+    requested_model: str | None = None
+    first_token_ms: int | None = None
+    service_tier: str | None = None
+    origin: RequestOrigin | None = None
 
 
 class GenerationAbandoned(Event, frozen=True, kw_only=True):

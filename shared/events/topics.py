@@ -20,6 +20,7 @@ from shared.events import (
     dead_letters,
     generations,
     plans,
+    receipts,
     routing,
 )
 from shared.events.envelope import Event, Refused
@@ -106,6 +107,10 @@ INGRESS_REPLIES = Topic(
         credentials.CredentialsReordered,
         credentials.CredentialsListed,
         billing.Spending,
+        receipts.ReceiptFound,
+        receipts.ReceiptsListed,
+        receipts.ActivityListed,
+        receipts.CreditsTold,
         plans.PlanExplained,
         Refused,
     ),
@@ -275,6 +280,22 @@ BILLING_COMMANDS = Topic(
     why="may this attempt begin; top-ups; questions",
     retention_ms=10 * _MINUTE_MS,
 )
+BILLING_QUERIES = Topic(
+    name="billing.queries",
+    kind=Kind.CALL,
+    key="account",
+    events=(
+        receipts.QueryReceipt,
+        receipts.QueryReceipts,
+        receipts.QueryActivity,
+        receipts.QueryCredits,
+    ),
+    producers=("ingress",),
+    consumers=("billing",),
+    why="what was used and paid; apart from the commands, for which somebody's completion waits",
+    partitions=12,
+    retention_ms=10 * _MINUTE_MS,
+)
 DISPATCHER_REPLIES = Topic(
     name="dispatcher.replies",
     kind=Kind.REPLIES,
@@ -365,6 +386,7 @@ TOPICS: tuple[Topic, ...] = (
     CREDENTIALS_CHECKS,
     CREDENTIALS_OBSERVATIONS,
     BILLING_COMMANDS,
+    BILLING_QUERIES,
     DISPATCHER_REPLIES,
     OPERATIONS_REPLIES,
     BILLING_FEES,

@@ -74,6 +74,7 @@ class Run:
     usage: Usage | None = None
     delivered_bytes: int = 0
     finish_reason: str | None = None
+    native_finish_reason: str | None = None
 
     def used(self, *, is_complete: bool) -> Usage | None:
         """Usage as told, or estimated from what was delivered; None when nothing was.
@@ -114,9 +115,14 @@ class Run:
             spend=self.promise.spend if self.promise else None,
             attempts=tuple(self.attempts),
             finish_reason="error" if isinstance(ending, Failed) else self.finish_reason,
+            native_finish_reason=self.native_finish_reason,
             streamed=self.request is not None and self.request.stream,
             started_at=self.began_at,
             finished_at=now,
+            requested_model=self.request.models[0] if self.request else None,
+            first_token_ms=_milliseconds(self.first_token_seconds),
+            service_tier=ending.service_tier if isinstance(ending, Completed) else None,
+            origin=self.asked.origin,
         )
 
     def summaries(self) -> tuple[AttemptSummary, ...]:
@@ -133,6 +139,10 @@ class Run:
             )
             for receipt in self.attempts
         )
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 Outcome = Literal["completed", "failed", "cancelled"]

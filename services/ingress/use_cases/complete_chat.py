@@ -28,7 +28,7 @@ from services.ingress.use_cases.waiting import (
 )
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.events.completions import CompletionRequested, ReplyFrame
+from shared.events.completions import CompletionRequested, ReplyFrame, RequestOrigin
 from shared.events.envelope import type_of
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart
 from shared.ids import GenerationId, InstanceId
@@ -183,7 +183,12 @@ class CompleteChat:
         self._clock = clock
 
     async def begin(
-        self, generation_id: GenerationId, caller: Caller, request: ChatRequest, body: bytes
+        self,
+        generation_id: GenerationId,
+        caller: Caller,
+        request: ChatRequest,
+        body: bytes,
+        origin: RequestOrigin | None = None,
     ) -> Completion | Refusal:
         """Ask for the completion; returns once that is durable.
 
@@ -213,6 +218,7 @@ class CompleteChat:
             received_at=received_at,
             start_by=received_at + timedelta(seconds=START_SECONDS),
             deadline=received_at + timedelta(seconds=self._generation_seconds_max),
+            origin=origin,
         )
         seal = Seal(data_key.plaintext, generation_id=generation_id, run_id="", direction="request")
         completion = Completion(waits, waiting=self._waiting, announcements=self._announcements)

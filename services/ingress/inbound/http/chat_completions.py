@@ -17,6 +17,7 @@ from aiohttp import web
 from services.ingress.domain import api_key, refusals
 from services.ingress.domain.chat_request import ChatRequest, read_chat_request
 from services.ingress.domain.refusals import Refusal
+from services.ingress.domain.request_origin import request_origin
 from services.ingress.inbound.http import openai_wire
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.error_envelope import refusal_of
@@ -116,7 +117,9 @@ class ChatCompletions:
             request = read_chat_request(body)
             if isinstance(request, Refusal):
                 return request
-            completion = await self._complete_chat.begin(generation_id, caller, request, body)
+            completion = await self._complete_chat.begin(
+                generation_id, caller, request, body, request_origin(exchange.request.headers)
+            )
         return completion if isinstance(completion, Refusal) else (completion, request)
 
     async def _whole(self, answer: "_Answer") -> web.StreamResponse:
