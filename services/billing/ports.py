@@ -11,6 +11,13 @@ from services.billing.domain.receipt import Receipts
 from services.billing.domain.spending import DaySpent
 from shared.events.codec import Received
 from shared.events.envelope import CallReply
+from shared.events.receipts import (
+    ActivityRow,
+    CreditsTold,
+    QueryActivity,
+    QueryReceipts,
+    Receipt,
+)
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
 
 T = TypeVar("T")
@@ -106,6 +113,29 @@ class Ledger(Protocol):
 
     async def open_month(self, month: str) -> None:
         """Make the partitions of a month, if it has none yet."""
+        ...
+
+
+class ReadSide(Protocol):
+    """What explains the books: receipts, activity, credits.
+
+    Raises Unavailable, and PoisonRecord for a value that the database cannot hold.
+    """
+
+    async def receipt(self, account_id: AccountId, generation_id: GenerationId) -> Receipt | None:
+        """The receipt of a generation of this account, or None."""
+        ...
+
+    async def receipts(self, query: QueryReceipts, *, rows_max: int) -> list[Receipt]:
+        """Up to `rows_max` receipts, oldest first."""
+        ...
+
+    async def activity(self, query: QueryActivity, *, rows_max: int) -> list[ActivityRow]:
+        """Up to `rows_max` rows, newest day first."""
+        ...
+
+    async def credits(self, account_id: AccountId) -> CreditsTold:
+        """What came in, what was used, what is left; all zero for an account never heard of."""
         ...
 
 

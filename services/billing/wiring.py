@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from services.billing.config import BillingConfig
-from services.billing.inbound.kafka_inbound import command_server, facts_consumer
+from services.billing.inbound.kafka_inbound import command_server, facts_consumer, query_server
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
 from services.billing.outbound.postgres_ledger import PostgresLedger
+from services.billing.outbound.postgres_reads import PostgresReads
 from services.billing.outbound.prometheus_observer import PrometheusObserver
+from services.billing.use_cases.answer_queries import AnswerQueries
 from services.billing.use_cases.keep_house import KeepHouse
 from services.billing.use_cases.post_facts import PostFacts
 from services.billing.use_cases.send_heartbeats import SendHeartbeats
@@ -44,6 +46,7 @@ class Billing:
     ledger: PostgresLedger
     facts: FactsConsumer
     commands: CallServer
+    queries: CallServer
     house: KeepHouse
     heartbeats: SendHeartbeats
     publications: Publications
@@ -54,6 +57,7 @@ class Billing:
         async with TaskScope() as scope, TaskScope() as consumers:
             consumers.start(self.facts.run(stop), name="facts")
             consumers.start(self.commands.run(stop), name="commands")
+            consumers.start(self.queries.run(stop), name="queries")
             for name, work in (
                 ("house", self.house.run()),
                 ("heartbeats", self.heartbeats.run()),
@@ -89,6 +93,9 @@ async def open_billing(
         facts = facts_consumer(config.kafka, post, producer, clock)
         answer = ServeCommands(ledger, config.installation, clock, observer)
         commands = command_server(config.kafka, answer, producer, clock)
+        queries = query_server(
+            config.kafka, AnswerQueries(PostgresReads(pool), clock), producer, clock
+        )
         house = KeepHouse(ledger, clock, observer)
         await house.open_months()
         heartbeats = SendHeartbeats(
@@ -101,6 +108,7 @@ async def open_billing(
         for name, check in (
             ("facts", facts.problem),
             ("commands", commands.problem),
+            ("queries", queries.problem),
             ("heartbeats", heartbeats.silence),
         ):
             readiness.register(name, check)
@@ -114,6 +122,7 @@ async def open_billing(
                 ledger=ledger,
                 facts=facts,
                 commands=commands,
+                queries=queries,
                 house=house,
                 heartbeats=heartbeats,
                 publications=publications,

@@ -37,6 +37,10 @@ class Members(Protocol):
         """Those of `member_ids` that are members of the account."""
         ...
 
+    async def key_hashes_of(self, account_id: AccountId, member_id: MemberId) -> set[ApiKeyHash]:
+        """A member's API keys, those that are disabled too."""
+        ...
+
 
 class Catalog(Protocol):
     """The models, as they stand on their topic."""

@@ -8,6 +8,7 @@ from typing import Final
 from services.ingress.config import IngressConfig
 from services.ingress.domain.limits import InFlightLimits
 from services.ingress.inbound.http.app import ingress_app, unreadable
+from services.ingress.inbound.http.billing_pages import BillingPages
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions, StreamSettings
@@ -18,7 +19,12 @@ from services.ingress.inbound.http.models_page import ModelsPage
 from services.ingress.inbound.http.plan_page import PlanPage
 from services.ingress.inbound.kafka_replies import Heartbeats, Replies
 from services.ingress.outbound.kafka_announcements import KafkaAnnouncements
-from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands, KafkaPlans
+from services.ingress.outbound.kafka_calls import (
+    KafkaBilling,
+    KafkaBillingQueries,
+    KafkaCredentialCommands,
+    KafkaPlans,
+)
 from services.ingress.outbound.kafka_heartbeat import KafkaHeartbeat
 from services.ingress.outbound.kafka_requests import KafkaRequests
 from services.ingress.outbound.kafka_views import ViewedBalances, ViewedCatalog
@@ -34,6 +40,9 @@ from services.ingress.use_cases.complete_chat import CompleteChat
 from services.ingress.use_cases.describe_key import DescribeKey
 from services.ingress.use_cases.describe_plan import DescribePlan
 from services.ingress.use_cases.known_callers import KnownCallers
+from services.ingress.use_cases.name_credentials import NameCredentials
+from services.ingress.use_cases.read_receipts import ReadReceipts
+from services.ingress.use_cases.read_usage import ReadUsage
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.clock import Clock
 from shared.events.envelope import StateEvent
@@ -197,6 +206,7 @@ def _build(
     describe_key = DescribeKey(
         billing=KafkaBilling(calls), balances=ViewedBalances(balances_view), clock=clock
     )
+    queries = KafkaBillingQueries(calls)
     measurements = HttpMeasurements(metrics)
     http = config.http
     bodies = Bodies(seconds_max=http.body_seconds_max, held_bytes_max=http.held_body_bytes_max)
@@ -227,6 +237,18 @@ def _build(
         plan=PlanPage(
             callers=callers,
             describe_plan=DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
+        ),
+        billing=BillingPages(
+            callers=callers,
+            catalog=catalog,
+            receipts=ReadReceipts(
+                billing=queries,
+                clock=clock,
+                generation_seconds_max=config.generation_seconds_max,
+            ),
+            usage=ReadUsage(billing=queries, members=books),
+            name_credentials=NameCredentials(KafkaCredentialCommands(calls)),
+            clock=clock,
         ),
     )
     ingress = Ingress(

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
+from services.ingress.inbound.http.billing_pages import BillingPages
 from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions
@@ -29,6 +30,7 @@ def ingress_app(
     key: KeyPage,
     byok: ByokPages,
     plan: PlanPage,
+    billing: BillingPages,
 ) -> web.Application:
     """The application to serve."""
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
@@ -38,6 +40,10 @@ def ingress_app(
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
+        "/credits": {"GET": billing.credits},
+        "/activity": {"GET": billing.activity},
+        "/generation": {"GET": billing.generation},
+        "/generations": {"GET": billing.generations},
         "/byok": {"GET": byok.page, "POST": byok.create},
         "/byok/plan": {"GET": plan.get},
         "/byok/order": {"PUT": byok.order},
