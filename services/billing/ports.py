@@ -1,16 +1,17 @@
 """What the use cases need from the world."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol, TypeVar
 
 from services.billing.domain.hold import Hold
 from services.billing.domain.page import Entries, Page
-from services.billing.domain.receipt import Receipts
+from services.billing.domain.receipt import Position, Receipts, Span
 from services.billing.domain.spending import DaySpent
 from shared.events.codec import Received
 from shared.events.envelope import CallReply
+from shared.events.generations import GenerationFinished
 from shared.events.receipts import (
     ActivityRow,
     CreditsTold,
@@ -136,6 +137,45 @@ class ReadSide(Protocol):
 
     async def credits(self, account_id: AccountId) -> CreditsTold:
         """What came in, what was used, what is left; all zero for an account never heard of."""
+        ...
+
+
+class History(Protocol):
+    """`inference.generations` as far as it is kept. Raises Unavailable."""
+
+    async def spans(self, since: datetime | None) -> dict[int, Span]:
+        """By partition, what is booked of it since a moment; None is from the beginning."""
+        ...
+
+    async def firsts(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """The first offset that is still kept of each partition."""
+        ...
+
+    def batches(self, spans: Mapping[int, Span]) -> AsyncIterator[Sequence[Received]]:
+        """What stands in the spans, in order within each partition."""
+        ...
+
+
+class Rebuild(Protocol):
+    """The read side made anew, beside the one in use. Raises Unavailable."""
+
+    async def begin(self) -> None:
+        """Make fresh tables; Unavailable while another rebuild runs."""
+        ...
+
+    async def add(self, told: Sequence[tuple[GenerationFinished, Position]]) -> int:
+        """Make fresh receipts of those facts that are booked, and return how many it were."""
+        ...
+
+    async def keep(self, spans: Mapping[int, Span]) -> int:
+        """Take over the receipts from before the spans, and return how many it were."""
+        ...
+
+    async def swap(self, spans: Mapping[int, Span]) -> tuple[int, int]:
+        """Add up, take over what was booked since the spans, and put the fresh in place.
+
+        Returns how many receipts and how many rows of activity there now are.
+        """
         ...
 
 

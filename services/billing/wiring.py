@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from services.billing.config import BillingConfig
-from services.billing.inbound.kafka_inbound import command_server, facts_consumer, query_server
+from services.billing.inbound.kafka_inbound import (
+    FACTS_GROUP,
+    command_server,
+    facts_consumer,
+    query_server,
+)
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
+from services.billing.outbound.kafka_history import KafkaHistory
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.postgres_reads import PostgresReads
+from services.billing.outbound.postgres_rebuild import PostgresRebuild
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.use_cases.answer_queries import AnswerQueries
 from services.billing.use_cases.keep_house import KeepHouse
@@ -139,6 +146,17 @@ async def open_ledger(
         instance = new_instance_id(_SERVICE, config.process.instance_ordinal)
         producer = EventProducer(config.kafka, source=instance, clock=clock, new_id=new_id)
         yield _open_ledger(config, pool, producer, clock)[0]
+
+
+@asynccontextmanager
+async def open_replay(config: BillingConfig) -> AsyncIterator[tuple[KafkaHistory, PostgresRebuild]]:
+    """What a replay reads and writes; nothing is migrated."""
+    history = KafkaHistory(config.kafka, group=FACTS_GROUP)
+    async with (
+        open_pool(config.postgres, application_name="billing-replay") as pool,
+        pool.acquire() as connection,
+    ):
+        yield history, PostgresRebuild(connection)
 
 
 def _open_ledger(

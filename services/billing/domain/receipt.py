@@ -50,3 +50,10 @@ def receipts_of(page: Page, positions: Mapping[GenerationId, Position]) -> Recei
 def _was_charged(page: Page, generation_id: GenerationId) -> bool:
     settlement = page.settlements.get(generation_id)
     return settlement is not None and settlement.kind is not SettlementKind.NOTHING
+
+
+class Span(NamedTuple):
+    """Part of a partition: from `first` up to, and without, `end`."""
+
+    first: int
+    end: int

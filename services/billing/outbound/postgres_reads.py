@@ -77,6 +77,7 @@ select coalesce((select sum(credits_nano_usd) from spending_days where account_i
        coalesce((select available_nano_usd from accounts where account_id = $1), 0) as available,
        coalesce((select held_nano_usd from accounts where account_id = $1), 0) as held
 """
+_FEES: Final = frozenset({"fee_waived", "fee_deducted"})
 
 
 class PostgresReads(ReadSide):
@@ -173,7 +174,7 @@ def _receipt(row: Any) -> Receipt:
         charge=Charge(
             kind=row["kind"],
             list_cost_nano_usd=int(row["list_cost_nano_usd"]),
-            fee_percent=row["fee_percent"],
+            fee_percent=row["fee_percent"] if row["kind"] in _FEES else None,
             collected_nano_usd=int(row["collected_nano_usd"]),
             uncollected_nano_usd=int(row["uncollected_nano_usd"]),
             reversed_because=abandoned_because,
