@@ -67,6 +67,8 @@ class KafkaHistory:
             for number, span in spans.items()
             if span.end > span.first
         }
+        if not ends:
+            return
         async with open_consumer(
             self._config, partition_bytes_max=SMALL_RECORD_BYTES_MAX
         ) as consumer:
