@@ -147,10 +147,6 @@ class History(Protocol):
         """By partition, what is booked of it since a moment; None is from the beginning."""
         ...
 
-    async def firsts(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """The first offset that is still kept of each partition."""
-        ...
-
     def batches(self, spans: Mapping[int, Span]) -> AsyncIterator[Sequence[Received]]:
         """What stands in the spans, in order within each partition."""
         ...
@@ -167,12 +163,12 @@ class Rebuild(Protocol):
         """Make fresh receipts of those facts that are booked, and return how many it were."""
         ...
 
-    async def keep(self, spans: Mapping[int, Span]) -> int:
-        """Take over the receipts from before the spans, and return how many it were."""
+    async def keep(self) -> int:
+        """Take over receipts of what is booked and was not added, and return how many it were."""
         ...
 
-    async def swap(self, spans: Mapping[int, Span]) -> tuple[int, int]:
-        """Add up, take over what was booked since the spans, and put the fresh in place.
+    async def swap(self) -> tuple[int, int]:
+        """Add up, take over what was booked meanwhile, and put the fresh in place.
 
         Returns how many receipts and how many rows of activity there now are.
         """

@@ -48,18 +48,6 @@ class KafkaHistory:
             each.partition: Span(begins[each], max(begins[each], ends[each])) for each in partitions
         }
 
-    async def firsts(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """The first offset that is still kept of each partition."""
-        wanted = _partitions(partitions)
-        async with open_consumer(self._config) as consumer:
-            try:
-                async with asyncio.timeout(_SEEK_SECONDS_MAX):
-                    consumer.assign(wanted)
-                    begins = await consumer.beginning_offsets(wanted)
-            except (KafkaError, TimeoutError) as error:
-                raise _unreadable() from error
-        return {each.partition: offset for each, offset in begins.items()}
-
     async def batches(self, spans: Mapping[int, Span]) -> AsyncIterator[Sequence[Received]]:
         """What stands in the spans, in order within each partition; unreadable records left out."""
         ends = {

@@ -1,18 +1,18 @@
 """Fresh tables of the read side, filled beside the old ones and put in their place at once.
 
-Rows carry the position of their record, so it is known of each whether the replay covers it. Billing
+What is made of facts goes in first, then whatever else the old table has of what is booked. Billing
 goes on meanwhile: what it adds to the old tables is carried over under a lock that it waits for,
 which takes as long as moving what came since the last look.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 from typing_extensions import override
 
-from services.billing.domain.receipt import Position, Span
+from services.billing.domain.receipt import Position
 from services.billing.outbound.postgres_receipts import RECEIPT_COLUMNS, USED_BY, receipt_row
 from services.billing.ports import Rebuild
 from shared.errors import Unavailable
@@ -43,26 +43,20 @@ from receipts_replay_batch b join generations g
 order by b.record_partition, b.record_offset
 on conflict do nothing
 """  # noqa: S608 - our own column names
-_SPANS: Final = """
-unnest($1::integer[], $2::bigint[], $3::bigint[]) as spans (record_partition, first, ended)
+# What is booked and was not made anew: the ledger's word, not that of the topic, says what is real.
+_KEEP: Final = """
+insert into receipts_replay
+select r.* from receipts r
+where r.posted_at >= $1 and exists (
+    select from generations g
+    where (g.month, g.generation_id, g.account_id) = (r.month, r.generation_id, r.account_id)
+)
+on conflict do nothing
 """
-_KEEP: Final = f"""
-insert into receipts_replay
-select r.* from receipts r left join {_SPANS} using (record_partition)
-where first is null or record_offset < first
-on conflict do nothing
-"""  # noqa: S608 - constants only
-# Anything older is surely there already: no transaction of the books takes that long.
-_TAKE_OVER: Final = f"""
-insert into receipts_replay
-select r.* from receipts r left join {_SPANS} using (record_partition)
-where (first is null or record_offset >= ended) and r.posted_at >= $4::timestamptz - interval '10 minutes'
-on conflict do nothing
-"""  # noqa: S608 - constants only
-_FIRST_DAY: Final = f"""
-select coalesce(min(day), '9999-12-31') from receipts_replay join {_SPANS} using (record_partition)
-where record_offset >= first and record_offset < ended
-"""  # noqa: S608 - constants only
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TRANSACTION_MAX: Final = timedelta(minutes=10)
+"""No transaction of the books takes that long: whatever is older was there at the last look."""
+_FIRST_DAY: Final = "select coalesce(min(day), '9999-12-31') from receipts_replay"
 _KEYS: Final = "account_id, day, model, provider, endpoint, api_key_hash, credential_id"
 _SUMS: Final = (
     "requests",
@@ -85,14 +79,14 @@ select {USED_BY}
 from (
     select * from receipts_replay
     union all
-    select r.* from receipts r left join {_SPANS} using (record_partition)
-    where (first is null or record_offset >= ended) and not exists (
+    select r.* from receipts r
+    where r.posted_at >= $2 and not exists (
         select from receipts_replay known
-        where known.account_id = r.account_id and known.generation_id = r.generation_id
+        where (known.account_id, known.generation_id) = (r.account_id, r.generation_id)
     )
 ) as r
 join generations g on g.month = r.month and g.generation_id = r.generation_id
-where r.day >= $4 and g.kind <> 'nothing' and not exists (
+where r.day >= $1 and g.kind <> 'nothing' and not exists (
     select from abandonments a
     where a.month = g.month and a.generation_id = g.generation_id and a.kind = 'abandoned'
 )
@@ -125,6 +119,8 @@ class PostgresRebuild(Rebuild):
     def __init__(self, connection: Connection) -> None:
         """The connection keeps the lock that makes this the only rebuild."""
         self._connection = connection
+        self._first_day: date | None = None
+        self._recent: datetime | None = None
 
     @override
     async def begin(self) -> None:
@@ -148,41 +144,45 @@ class PostgresRebuild(Rebuild):
         return sum([await self.add([each]) for each in told])
 
     @override
-    async def keep(self, spans: Mapping[int, Span]) -> int:
+    async def keep(self) -> int:
         with translate():
-            return await self._run(_KEEP, *_arrays(spans))
+            self._first_day = await self._connection.fetchval(
+                _FIRST_DAY, timeout=_STATEMENT_SECONDS_MAX
+            )
+            looked_at: datetime = await self._connection.fetchval("select clock_timestamp()")
+            self._recent = looked_at - _TRANSACTION_MAX
+            return await self._run(_KEEP, _EVER)
 
     @override
-    async def swap(self, spans: Mapping[int, Span]) -> tuple[int, int]:
+    async def swap(self) -> tuple[int, int]:
         with translate():
-            looked_at: datetime = await self._connection.fetchval("select clock_timestamp()")
-            # without a bound: whatever billing booked past the spans, however long ago
-            await self._run(
-                _TAKE_OVER, *_arrays(spans), datetime.fromtimestamp(0, looked_at.tzinfo)
-            )
-            await self._sum_up(spans)
+            await self._sum_up()
             async with self._connection.transaction():
                 await self._connection.execute(f"set local lock_timeout = '{_LOCK_SECONDS_MAX}s'")
                 # in the order in which postings write them
                 await self._connection.execute(
                     "lock table receipts, activity_days in access exclusive mode"
                 )
-                await self._run(_TAKE_OVER, *_arrays(spans), looked_at)
+                await self._run(_KEEP, self._recent)
                 await self._run(_ADDED_SINCE)
                 await self._connection.execute(_SWAP)
-                receipts = await self._connection.fetchval("select count(*) from receipts")
-                activity = await self._connection.fetchval("select count(*) from activity_days")
+            receipts: int = await self._count("receipts")
+            activity: int = await self._count("activity_days")
         return receipts, activity
 
-    async def _sum_up(self, spans: Mapping[int, Span]) -> None:
+    async def _sum_up(self) -> None:
         """Add receipts up as they stand in one snapshot, and keep what the old sums were in it."""
         async with self._connection.transaction(isolation="repeatable_read"):
             await self._connection.execute(_ACTIVITY_BEFORE, timeout=_STATEMENT_SECONDS_MAX)
-            first_day = await self._connection.fetchval(
-                _FIRST_DAY, *_arrays(spans), timeout=_STATEMENT_SECONDS_MAX
-            )
-            await self._run(_OLD_ACTIVITY, first_day)
-            await self._run(_ACTIVITY, *_arrays(spans), first_day)
+            await self._run(_OLD_ACTIVITY, self._first_day)
+            await self._run(_ACTIVITY, self._first_day, self._recent)
+
+    async def _count(self, table: str) -> int:
+        counted: int = await self._connection.fetchval(
+            f"select count(*) from {table}",  # noqa: S608 - a name of our own
+            timeout=_STATEMENT_SECONDS_MAX,
+        )
+        return counted
 
     async def _add(self, told: Sequence[tuple[GenerationFinished, Position]]) -> int:
         async with self._connection.transaction():
@@ -201,12 +201,3 @@ class PostgresRebuild(Rebuild):
             statement, *parameters, timeout=_STATEMENT_SECONDS_MAX
         )
         return int(status.rpartition(" ")[2])
-
-
-def _arrays(spans: Mapping[int, Span]) -> tuple[list[int], list[int], list[int]]:
-    numbers = sorted(spans)
-    return (
-        numbers,
-        [spans[number].first for number in numbers],
-        [spans[number].end for number in numbers],
-    )

@@ -1,17 +1,17 @@
 """Makes the read side anew from the facts on Kafka, beside billing at work.
 
-Facts that are booked, and stand between a moment and where billing has come, make fresh rows; what
-is older than Kafka keeps, or than that moment, and what billing books meanwhile is taken over from
-the rows that are there. Which fact of a generation was booked, and what it cost, the ledger says; it
-is read and never written.
+Facts that are booked, and stand between a moment and where billing has come, make fresh rows. What is
+booked and has no fact there, because Kafka no longer keeps it or it is older than that moment, and
+what billing books meanwhile, is taken over from the rows that are there. Which fact of a generation
+was booked, and what it cost, the ledger says; it is read and never written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.billing.domain.fact import checked_fact
-from services.billing.domain.receipt import Position, Span
+from services.billing.domain.receipt import Position
 from services.billing.ports import History, Rebuild
 from shared.events.codec import Received
 from shared.events.generations import GenerationFinished
@@ -37,17 +37,9 @@ async def replay_receipts(history: History, rebuild: Rebuild, since: datetime | 
         told = _told(batch)
         facts += len(told)
         replayed += await rebuild.add(told)
-    # what Kafka let go of while it was being read is kept as well
-    firsts = await history.firsts(sorted(spans))
-    spans = {number: _later(span, firsts, number) for number, span in spans.items()}
-    kept = await rebuild.keep(spans)
-    receipts, activity = await rebuild.swap(spans)
+    kept = await rebuild.keep()
+    receipts, activity = await rebuild.swap()
     return Replayed(facts=facts, replayed=replayed, kept=kept, receipts=receipts, activity=activity)
-
-
-def _later(span: Span, firsts: Mapping[int, int], number: int) -> Span:
-    first = max(span.first, firsts.get(number, 0))
-    return Span(first, max(first, span.end))
 
 
 def _told(batch: Sequence[Received]) -> list[tuple[GenerationFinished, Position]]:

@@ -12,15 +12,21 @@ from shared.ids import AccountId, CredentialId
 NAMED_MAX: Final = 100
 """Credentials named in one answer; those beyond it stand there by id and label alone."""
 
+WAIT_SECONDS_MAX: Final = 1.0
+"""How long an answer waits for names."""
+
 Names = Mapping[CredentialId, CredentialDescription]
 
 
 class NameCredentials:
     """Asks key_vault."""
 
-    def __init__(self, commands: CredentialCommands) -> None:
+    def __init__(
+        self, commands: CredentialCommands, *, wait_seconds_max: float = WAIT_SECONDS_MAX
+    ) -> None:
         """Names may change, so they are asked for when they are shown."""
         self._commands = commands
+        self._wait_seconds_max = wait_seconds_max
 
     async def of(self, account_id: AccountId, credential_ids: Iterable[CredentialId]) -> Names:
         """What is told of those that still exist; nothing when key_vault does not answer.
@@ -36,7 +42,8 @@ class NameCredentials:
     ) -> CredentialDescription | None:
         query = GetCredential(account_id=account_id, credential_id=credential_id)
         try:
-            reply = await self._commands.ask(query, account_id=account_id)
-        except Unavailable:
+            async with asyncio.timeout(self._wait_seconds_max):
+                reply = await self._commands.ask(query, account_id=account_id)
+        except (Unavailable, TimeoutError):
             return None
         return reply.credential if isinstance(reply, CredentialKept) else None
