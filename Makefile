@@ -90,7 +90,8 @@ audit-verify: $(READY) ## check that nobody changed the audit of credentials: ea
 
 .PHONY: test check lint types arch fix bench bench-rotation schemas lock
 test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto tests/unit tests/contract
+	$(PY) -m pytest --ignore=tests/unit --ignore=tests/contract
 
 check: lint types arch ## what needs no servers: lint, types, architecture; changes nothing
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from deploy.local.options import Options
@@ -24,6 +25,13 @@ def _no_blocking_call_on_the_loop() -> Iterator[None]:
     with blockbuster_ctx(["services", "shared"]) as blockbuster:
         _allow(blockbuster)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A program that a test runs in this process sets up logs that end with its captured output."""
+    yield
+    structlog.reset_defaults()
 
 
 def _allow(blockbuster: BlockBuster) -> None:

@@ -190,13 +190,14 @@ async def test_ids_that_are_none_or_another_s_are_not_found(world: World) -> Non
             assert (status, body["error"]["code"]) == (404, 404)
 
 
+SOME_ID = "0199c0de-0000-7000-8000-000000000001"
 ROUTES = (
     ("GET", "/byok"),
     ("POST", "/byok"),
     ("PUT", "/byok/order"),
-    ("GET", f"/byok/{new_id()}"),
-    ("PATCH", f"/byok/{new_id()}"),
-    ("DELETE", f"/byok/{new_id()}"),
+    ("GET", f"/byok/{SOME_ID}"),
+    ("PATCH", f"/byok/{SOME_ID}"),
+    ("DELETE", f"/byok/{SOME_ID}"),
 )
 
 
