@@ -335,7 +335,8 @@ BILLING_FEES = Topic(
     ),
     producers=("billing",),
     consumers=("key-vault", "anyone"),
-    why="every movement of credits, with the numbers that made it",
+    why="every movement of credits, with the numbers that made it; a small consumer of it is "
+    "docs/examples/fees_by_credential.py",
     retention_ms=35 * _DAY_MS,
 )
 BILLING_ACCOUNTS = Topic(
