@@ -167,8 +167,12 @@ class Rebuild(Protocol):
         """Take over receipts of what is booked and was not added, and return how many it were."""
         ...
 
+    async def add_up(self) -> None:
+        """Add the receipts up as they are now."""
+        ...
+
     async def swap(self) -> tuple[int, int]:
-        """Add up, take over what was booked meanwhile, and put the fresh in place.
+        """Take over what was booked meanwhile, and put the fresh in place of the old.
 
         Returns how many receipts and how many rows of activity there now are.
         """

@@ -154,9 +154,17 @@ class PostgresRebuild(Rebuild):
             return await self._run(_KEEP, _EVER)
 
     @override
+    async def add_up(self) -> None:
+        with translate():
+            # in one snapshot with what the old sums are in it
+            async with self._connection.transaction(isolation="repeatable_read"):
+                await self._connection.execute(_ACTIVITY_BEFORE, timeout=_STATEMENT_SECONDS_MAX)
+                await self._run(_OLD_ACTIVITY, self._first_day)
+                await self._run(_ACTIVITY, self._first_day, self._recent)
+
+    @override
     async def swap(self) -> tuple[int, int]:
         with translate():
-            await self._sum_up()
             async with self._connection.transaction():
                 await self._connection.execute(f"set local lock_timeout = '{_LOCK_SECONDS_MAX}s'")
                 # in the order in which postings write them
@@ -169,13 +177,6 @@ class PostgresRebuild(Rebuild):
             receipts: int = await self._count("receipts")
             activity: int = await self._count("activity_days")
         return receipts, activity
-
-    async def _sum_up(self) -> None:
-        """Add receipts up as they stand in one snapshot, and keep what the old sums were in it."""
-        async with self._connection.transaction(isolation="repeatable_read"):
-            await self._connection.execute(_ACTIVITY_BEFORE, timeout=_STATEMENT_SECONDS_MAX)
-            await self._run(_OLD_ACTIVITY, self._first_day)
-            await self._run(_ACTIVITY, self._first_day, self._recent)
 
     async def _count(self, table: str) -> int:
         counted: int = await self._connection.fetchval(

@@ -38,6 +38,7 @@ async def replay_receipts(history: History, rebuild: Rebuild, since: datetime | 
         facts += len(told)
         replayed += await rebuild.add(told)
     kept = await rebuild.keep()
+    await rebuild.add_up()
     receipts, activity = await rebuild.swap()
     return Replayed(facts=facts, replayed=replayed, kept=kept, receipts=receipts, activity=activity)
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from services.billing.config import BillingConfig
+from services.billing.domain.receipt import Position
 from services.billing.outbound.postgres_reads import PostgresReads
 from services.billing.use_cases.replay_receipts import Replayed, replay_receipts
 from services.billing.wiring import Billing, open_replay
@@ -490,6 +491,42 @@ async def test_a_replay_takes_over_what_billing_books_meanwhile(
     assert row.byok_list_cost_nano_usd == len(meanwhile) * LIST_COST
     assert await read_side(pool, account) == before
     assert running.facts.problem() is None
+
+
+async def test_what_is_booked_at_any_moment_of_a_replay_is_there_after_it_once(
+    desk: Desk, pool: Pool, config: BillingConfig
+) -> None:
+    account = await desk.account_with(USD)
+    before, reading, adding = [full_fact(account) for _ in range(3)]
+    given_back = [full_fact(account) for _ in range(3)]
+
+    async def give_back(fact: GenerationFinished) -> None:
+        abandoned = GenerationAbandoned(
+            generation_id=fact.generation_id, account_id=account, reason="out_of_time"
+        )
+        await desk.post([received(abandoned)])
+
+    await desk.post([received(each) for each in (before, *given_back)])
+    async with open_replay(config) as (_, rebuild):
+        await rebuild.begin()
+        await rebuild.add([(before, Position(0, 0))])
+        await give_back(given_back[0])
+        await rebuild.keep()
+        await desk.post([received(reading)])
+        await give_back(given_back[1])
+        await rebuild.add_up()
+        await desk.post([received(adding)])
+        await give_back(given_back[2])
+        await rebuild.swap()
+
+    rows = await dump(pool, account, "receipts")
+    (row,) = await PostgresReads(pool).activity(activity_query(account), rows_max=10)
+    assert len(rows) == 6
+    assert row.requests == 3
+    assert row.byok_list_cost_nano_usd == 3 * LIST_COST
+    after = await read_side(pool, account)
+    await replay(config)
+    assert await read_side(pool, account) == after
 
 
 async def test_two_replays_at_once_are_refused(config: BillingConfig) -> None:
