@@ -9,6 +9,7 @@ from services.ingress.domain.api_key import Caller
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import billing_queries
 from services.ingress.inbound.http.billing_queries import Format
+from services.ingress.use_cases.read_usage import ActivityQuestion
 from shared.ids import AccountId, ApiKeyHash, GenerationId
 
 NOW = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -22,7 +23,7 @@ CALLER = Caller(
 )
 
 
-def _activity(query: str) -> billing_queries.ActivityQuestion:
+def _activity(query: str) -> ActivityQuestion:
     asked = billing_queries.activity_question(make_mocked_request("GET", f"/a?{query}"), NOW)
     assert not isinstance(asked, Refusal), asked
     return asked.question

@@ -28,11 +28,10 @@ class KeyVault:
         assert isinstance(command, GetCredential)
         assert command.account_id == account_id == ACCOUNT
         self.asked.append(command.credential_id)
-        match command.credential_id:
-            case "silent":
-                raise Unavailable("key-vault")
-            case "hanging":
-                await asyncio.Event().wait()
+        if command.credential_id == SILENT:
+            raise Unavailable("key-vault")
+        if command.credential_id == HANGING:
+            await asyncio.Event().wait()
         if command.credential_id != KNOWN:
             return Refused(code="not_found", message="there is no such credential")
         return CredentialKept(
