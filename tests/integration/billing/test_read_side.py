@@ -358,7 +358,8 @@ async def produced(
         async with open_replay(config) as (history, _):
             spans = await history.spans(None)
         # rival and abandonment stand behind the last that was booked
-        return spans[last["partition"]].end > last["offset"] + 2
+        end: int = spans[last["partition"]].end
+        return bool(end > last["offset"] + 2)
 
     await wait_until(is_committed, deadline_seconds=20)
     return facts
