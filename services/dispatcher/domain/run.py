@@ -18,6 +18,9 @@ from shared.events.replies import AttemptSummary
 from shared.events.usage import Usage
 from shared.ids import RunId
 
+WORD_CHARACTERS_MAX = 64
+"""A provider's own words for finish reason and service tier are cut to this in facts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
@@ -115,13 +118,13 @@ class Run:
             spend=self.promise.spend if self.promise else None,
             attempts=tuple(self.attempts),
             finish_reason="error" if isinstance(ending, Failed) else self.finish_reason,
-            native_finish_reason=self.native_finish_reason,
+            native_finish_reason=_word(self.native_finish_reason),
             streamed=self.request is not None and self.request.stream,
             started_at=self.began_at,
             finished_at=now,
             requested_model=self.request.models[0] if self.request else None,
             first_token_ms=_milliseconds(self.first_token_seconds),
-            service_tier=ending.service_tier if isinstance(ending, Completed) else None,
+            service_tier=_word(ending.service_tier) if isinstance(ending, Completed) else None,
             origin=self.asked.origin,
         )
 
@@ -139,6 +142,16 @@ class Run:
             )
             for receipt in self.attempts
         )
+
+
+def _word(text: str | None) -> str | None:
+    """A word of the provider's as it may be kept: it is anybody's text, and facts hold no content."""
+    if text is None:
+        return None
+    shown = text[:WORD_CHARACTERS_MAX]
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(character if " " <= character <= "~" else "?" for character in shown)
 
 
 def _milliseconds(seconds: float | None) -> int | None:

@@ -1,6 +1,7 @@
 """One generation from request to last frame, everything outside in memory."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
@@ -115,6 +116,17 @@ async def test_the_fact_has_all_that_a_receipt_shows(world: World) -> None:
     assert fact.requested_model == fact.model
     assert fact.first_token_ms is not None
     assert fact.origin == origin
+
+
+async def test_a_providers_own_words_are_cut_and_printable_in_the_fact(world: World) -> None:
+    world.own = [credential("own")]
+    answer = whole()
+    (choice,) = answer.choices
+    choice = msgspec.structs.replace(choice, native_finish_reason="end\x00\u00fc" + "x" * 99)
+    await world.run(replace(answer, choices=[choice], service_tier="\n"))
+
+    assert world.fact.native_finish_reason == "end??" + "x" * 59
+    assert world.fact.service_tier == "?"
 
 
 async def test_an_unanswered_request_still_says_what_was_asked_for(world: World) -> None:
