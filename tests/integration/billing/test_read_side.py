@@ -498,7 +498,7 @@ async def test_what_is_booked_at_any_moment_of_a_replay_is_there_after_it_once(
     desk: Desk, pool: Pool, config: BillingConfig
 ) -> None:
     account = await desk.account_with(USD)
-    before, reading, adding = [full_fact(account) for _ in range(3)]
+    before, reading, *adding = [full_fact(account) for _ in range(4)]
     given_back = [full_fact(account) for _ in range(3)]
 
     async def give_back(fact: GenerationFinished) -> None:
@@ -516,15 +516,15 @@ async def test_what_is_booked_at_any_moment_of_a_replay_is_there_after_it_once(
         await desk.post([received(reading)])
         await give_back(given_back[1])
         await rebuild.add_up()
-        await desk.post([received(adding)])
+        await desk.post([received(each) for each in adding])
         await give_back(given_back[2])
         await rebuild.swap()
 
     rows = await dump(pool, account, "receipts")
     (row,) = await PostgresReads(pool).activity(activity_query(account), rows_max=10)
-    assert len(rows) == 6
-    assert row.requests == 3
-    assert row.byok_list_cost_nano_usd == 3 * LIST_COST
+    assert len(rows) == 7
+    assert row.requests == 4
+    assert row.byok_list_cost_nano_usd == 4 * LIST_COST
     after = await read_side(pool, account)
     await replay(config)
     assert await read_side(pool, account) == after
