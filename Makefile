@@ -39,8 +39,8 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy api-key-policy credit platform-credential catalog-publish vault-policies
-.PHONY: vault-rotate vault-retire audit-verify replay
+.PHONY: account account-policy api-key-policy credit refund correct platform-credential catalog-publish
+.PHONY: vault-policies vault-rotate vault-retire audit-verify replay
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -57,10 +57,24 @@ api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) 
 	$(call need,BYOK_ONLY,KEY_HASH=9f86d0... BYOK_ONLY=true)
 	$(OPERATIONS) api-key-policy --key-hash "$$KEY_HASH" --byok-only "$$BYOK_ONLY"
 
-credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only]
+credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only] [KIND=promotion]
 	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
 	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=5.00)
-	$(OPERATIONS) credit --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"}
+	$(OPERATIONS) credit --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"} \
+		$${KIND:+--kind "$$KIND"}
+
+refund: $(READY) ## book money that went back to a customer: ACCOUNT= AMOUNT=5.00 [KEY=once-only] [REASON=]
+	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
+	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=5.00)
+	$(OPERATIONS) refund --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"} \
+		$${REASON:+--reason "$$REASON"}
+
+correct: $(READY) ## give credits, or take them: ACCOUNT= AMOUNT=-1.25 REASON= [REFERENCE=gen-...] [KEY=once-only]
+	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=-1.25 REASON="priced twice")
+	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=-1.25 REASON="priced twice")
+	$(call need,REASON,ACCOUNT=01a2... AMOUNT=-1.25 REASON="priced twice")
+	$(OPERATIONS) correct --account "$$ACCOUNT" --amount="$$AMOUNT" --reason "$$REASON" \
+		$${REFERENCE:+--reference "$$REFERENCE"} $${KEY:+--key "$$KEY"}
 
 platform-credential: $(READY) ## store OpenRoute's own credential: PROVIDER= FILE= (what a user would paste)
 	$(call need,PROVIDER,PROVIDER=openai FILE=key.txt)

@@ -15,6 +15,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
 from deploy.product import Product
+from tests.support.credit_secrets import INGRESS_SETTINGS
 
 _REQUEST_SECONDS_MAX = 60
 
@@ -85,7 +86,8 @@ def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrast
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole product with the provider simulator, once for all tests that use it as users do."""
-    stack = Stack(Options(root=tmp_path_factory.mktemp("stack")))
+    root = tmp_path_factory.mktemp("stack")
+    stack = Stack(Options(root=root, settings={"ingress": INGRESS_SETTINGS}))
     stack.up()
     try:
         yield stack
