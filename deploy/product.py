@@ -16,6 +16,7 @@ import aiohttp
 from deploy.local.places import REPOSITORY
 from deploy.local.ports import HOST
 from deploy.local.private_files import read_json
+from deploy.local.service_account import public_key_of
 from deploy.local.simulator import SIMULATOR
 from deploy.local.stack import Stack
 from shared.kafka.config import KafkaConfig
@@ -213,6 +214,15 @@ class Product:
             "model_id": model_id,
         }
 
+    async def make_known(self, service_account: Mapping[str, Any]) -> None:
+        """Have the provider know a Google service account by its public key."""
+        email = service_account["client_email"]
+        public_key = await asyncio.to_thread(public_key_of, service_account)
+        async with self.session.put(
+            f"{self.simulator}/_control/service_accounts/{email}", json={"public_key": public_key}
+        ) as response:
+            response.raise_for_status()
+
     async def script(
         self, credential: str, steps: Sequence[Mapping[str, Any]], repeat: str = "last"
     ) -> None:
@@ -224,7 +234,7 @@ class Product:
             response.raise_for_status()
 
     async def provider_calls(self, credential: str) -> list[Any]:
-        """The provider's own log of completions with a credential, but for checks of it: one token."""
+        """The provider's own log of calls with a credential, but for checks of it."""
         async with self.session.get(
             f"{self.simulator}/_control/calls", params={"credential": credential}
         ) as response:
@@ -233,4 +243,9 @@ class Product:
 
 
 def _is_check(call: Any) -> bool:
+    """Of keys of deployments: one token is completed, by those that do not chat one is embedded."""
+    if call["operation"] == "embeddings":
+        return (call["usage"] or {}).get("prompt_tokens") == 1
+    if call["wire"] == "azure" and call["status"] == HTTPStatus.BAD_REQUEST:
+        return "embed" in (call["model"] or "")
     return not call["streamed"] and (call["usage"] or {}).get("completion_tokens") == 1

@@ -3,26 +3,19 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
-import msgspec
-
 from shared.events.envelope import Event
+from shared.events.generations import Operation, RequestOrigin
 from shared.ids import AccountId, ApiKeyHash, GenerationId, InstanceId, MemberId, RunId
 
 
-class RequestOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client says of itself in its headers, printable and cut; a referer without its query."""
-
-    http_referer: str | None = None
-    app_title: str | None = None
-    user_agent: str | None = None
-
-
 class CompletionRequested(Event, frozen=True, kw_only=True):
-    """A client asks for a completion; the content is the sealed request body.
+    """A client asks for a completion, or for embeddings; the content is the sealed request body.
 
     No dispatcher may begin it after `start_by`, so that a record which arrives late is dropped
     rather than run and charged; at `deadline` it must have ended. `byok_only` is already the sum
-    of the account's, the API key's and the request's own.
+    of the account's, the API key's and the request's own. `anthropic_betas` are the beta features that
+    the client names for Anthropic's models (header `x-anthropic-beta`), their form checked. With
+    `api_key_limit_counts_byok` the API key has a limit that BYOK use counts towards too.
     """
 
     HAS_CONTENT: ClassVar[bool] = True
@@ -31,7 +24,10 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     account_id: AccountId
     api_key_hash: ApiKeyHash
     member_id: MemberId | None = None
+    operation: Operation = "chat"
     byok_only: bool = False
+    anthropic_betas: tuple[str, ...] = ()
+    api_key_limit_counts_byok: bool = False
     wire_key: str
     reply_instance: InstanceId
     reply_partition: int

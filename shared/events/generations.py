@@ -6,13 +6,23 @@ from typing import Literal
 
 import msgspec
 
-from shared.events.completions import RequestOrigin
 from shared.events.envelope import Event
 from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 
 Tier = Literal["prioritized", "shared", "fallback"]
 """Where in the plan an attempt stood: own keys first, shared capacity, own keys kept for last."""
+
+Operation = Literal["chat", "embeddings"]
+"""What a generation makes: a completion of messages, or a vector for each text."""
+
+
+class RequestOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client says of itself in its headers, printable and cut; a referer without its query."""
+
+    http_referer: str | None = None
+    app_title: str | None = None
+    user_agent: str | None = None
 
 
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,14 +62,15 @@ class GenerationFinished(Event, frozen=True, kw_only=True):
 
     `model`, `provider`, `endpoint`, `credential_id` and `prices` are of the attempt that answered and
     None when none did; `credential_id` is None for shared capacity. `usage` is None when nothing
-    was delivered. `requested_model` is the first that the client named, None when its request could
-    not be read; `first_token_ms` counts from `started_at`.
+    was delivered; that of embeddings has no completion tokens. `requested_model` is the first that the
+    client named, None when its request could not be read; `first_token_ms` counts from `started_at`.
     """
 
     generation_id: GenerationId
     run_id: RunId
     account_id: AccountId
     api_key_hash: ApiKeyHash
+    operation: Operation = "chat"
     outcome: Literal["completed", "failed", "cancelled"]
     is_byok: bool = False
     model: str | None = None

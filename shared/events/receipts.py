@@ -9,9 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from shared.events.completions import RequestOrigin
 from shared.events.envelope import CallReply, Event
-from shared.events.generations import AttemptReceipt
+from shared.events.generations import AttemptReceipt, Operation, RequestOrigin
 from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, RunId
 
@@ -96,6 +95,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run_id: RunId | None = None
     api_key_hash: ApiKeyHash | None = None
     is_byok: bool = False
+    operation: Operation = "chat"
     requested_model: str | None = None
     model: str | None = None
     provider: str | None = None

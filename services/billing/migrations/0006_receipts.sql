@@ -10,6 +10,7 @@ create table receipts (
     day date not null,
     record_partition integer not null,
     record_offset bigint not null,
+    operation text not null,
     requested_model text,
     streamed boolean not null,
     finish_reason text,

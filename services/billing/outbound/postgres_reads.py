@@ -10,8 +10,7 @@ from typing_extensions import override
 from services.billing.domain.generation import month_of_generation
 from services.billing.ports import ReadSide
 from shared.errors import PoisonRecord
-from shared.events.completions import RequestOrigin
-from shared.events.generations import AttemptReceipt
+from shared.events.generations import AttemptReceipt, RequestOrigin
 from shared.events.receipts import (
     ActivityRow,
     Charge,
@@ -29,7 +28,7 @@ _RECEIPT: Final = """
 select g.generation_id, g.account_id, g.run_id, g.outcome, g.api_key_hash, g.is_byok, g.model,
        g.provider, g.endpoint, g.credential_id, g.kind, g.list_cost_nano_usd, g.collected_nano_usd,
        g.uncollected_nano_usd, g.prompt_tokens, g.completion_tokens, g.estimated, g.started_at,
-       g.finished_at, g.posted_at, r.requested_model, r.streamed, r.finish_reason,
+       g.finished_at, g.posted_at, r.operation, r.requested_model, r.streamed, r.finish_reason,
        r.native_finish_reason, r.first_token_ms, r.service_tier, r.origin, r.fee_percent,
        r.cached_tokens, r.cache_write_tokens, r.reasoning_tokens, r.prices, r.attempts,
        a.reason as abandoned_because
@@ -182,6 +181,7 @@ def _receipt(row: Any) -> Receipt:
         run_id=row["run_id"],
         api_key_hash=row["api_key_hash"],
         is_byok=row["is_byok"],
+        operation=row["operation"],
         requested_model=row["requested_model"],
         model=row["model"],
         provider=row["provider"],

@@ -25,7 +25,7 @@ from services.dispatcher.domain.candidates import (
     why_not_admitted,
 )
 from services.dispatcher.domain.health import Health
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.request import Request
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged
 
@@ -33,7 +33,8 @@ ATTEMPTS_MAX: Final = 16
 """The longest plan; what comes after is not tried."""
 _TIERS: Final = {"prioritized": 0, "shared": 1, "fallback": 2}
 _UNNAMED: Final = 1_000_000
-_ALWAYS_SUPPORTED: Final = frozenset({"messages", "metadata", "user", "n"})
+_OF_ENDPOINTS: Final = frozenset({"n"})
+"""What hangs on the provider and not on the model, so that its adapter says whether it is taken."""
 
 Blocking = Callable[[Attempt], Health | None]
 """Why an attempt must not be made now, from the health table."""
@@ -80,7 +81,7 @@ class Routes(Protocol):
     def __call__(
         self,
         model: ModelListed,
-        request: ChatRequest,
+        request: Request,
         *,
         own: Sequence[CredentialChanged],
         platform: Sequence[CredentialChanged],
@@ -102,7 +103,7 @@ class Plan:
 
 
 def plan(
-    request: ChatRequest,
+    request: Request,
     *,
     model_of: Callable[[str], ModelListed | None],
     own: Sequence[CredentialChanged],
@@ -154,7 +155,7 @@ def plan(
 
 def routes(
     model: ModelListed,
-    request: ChatRequest,
+    request: Request,
     *,
     own: Sequence[CredentialChanged],
     platform: Sequence[CredentialChanged],
@@ -212,7 +213,7 @@ def _shared_refusal(
 def _refusal(
     attempt: Attempt,
     model: ModelListed,
-    request: ChatRequest,
+    request: Request,
     adapters: frozenset[str],
     shared_refusal: WhyLeftOut | None,
 ) -> WhyLeftOut | None:
@@ -227,14 +228,12 @@ def _refusal(
     return None
 
 
-def _supports(model: ModelListed, request: ChatRequest) -> bool:
-    wanted = set(request.fields) - _ALWAYS_SUPPORTED
+def _supports(model: ModelListed, request: Request) -> bool:
+    wanted = request.parameters - _OF_ENDPOINTS
     return wanted.issubset(model.capabilities.supported_parameters)
 
 
-def _place(
-    candidate: Candidate, request: ChatRequest
-) -> tuple[int, int, int, int, int, datetime, str]:
+def _place(candidate: Candidate, request: Request) -> tuple[int, int, int, int, int, datetime, str]:
     attempt = candidate.attempt
     credential = attempt.credential
     named = place_in_order(attempt.endpoint, request.preferences)

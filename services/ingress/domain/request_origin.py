@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.ingress.domain.client_address import printable
-from shared.events.completions import RequestOrigin
+from shared.events.generations import RequestOrigin
 
 CHARACTERS_MAX: Final = 200
 _TITLES: Final = ("X-OpenRouter-Title", "X-Title")

@@ -15,8 +15,13 @@ from services.billing.use_cases.replay_receipts import Replayed, replay_receipts
 from services.billing.wiring import Billing, open_replay
 from shared.errors import Unavailable
 from shared.events.billing import AddCredits
-from shared.events.completions import RequestOrigin
-from shared.events.generations import AttemptReceipt, GenerationAbandoned, GenerationFinished, Spend
+from shared.events.generations import (
+    AttemptReceipt,
+    GenerationAbandoned,
+    GenerationFinished,
+    RequestOrigin,
+    Spend,
+)
 from shared.events.receipts import ActivityRow, QueryActivity, QueryReceipts, Receipt
 from shared.events.topics import INFERENCE_GENERATIONS
 from shared.events.usage import Usage

@@ -9,10 +9,11 @@ import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, UsageSeen
+from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Failed
 from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused
-from shared.events.completions import GenerationCancelled, RequestOrigin
-from shared.events.generations import GenerationAbandoned, GenerationFinished
+from shared.events.completions import GenerationCancelled
+from shared.events.generations import GenerationAbandoned, GenerationFinished, RequestOrigin
 from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
 from shared.events.routing import FallbackDecided, HealthChanged
 from shared.events.usage import Usage
@@ -66,6 +67,16 @@ async def test_an_own_key_answers_and_its_fee_is_waived_without_asking_billing(
     assert (last.usage.cost_nano_usd, last.usage.list_cost_nano_usd) == (0, LIST_COST)
     assert last.choices[0].message.content == "hello"
     assert world.provider.calls[0].secret.value == "secret of own"  # type: ignore[union-attr]
+
+
+async def test_beta_features_reach_the_provider(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+    named = msgspec.structs.replace(request, anthropic_betas=("context-1m-2025-08-07",))
+    assert isinstance(await world.run(whole(), request=named), Completed)
+    sent = world.provider.calls[0].request
+    assert isinstance(sent, ChatRequest)
+    assert sent.anthropic_betas == ("context-1m-2025-08-07",)
 
 
 async def test_without_ample_allotment_billing_is_asked_and_its_promise_is_told(

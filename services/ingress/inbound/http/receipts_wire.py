@@ -11,8 +11,7 @@ import msgspec
 
 from services.ingress.inbound.http.money_json import pricing, usd
 from services.ingress.use_cases.name_credentials import Names
-from shared.events.completions import RequestOrigin
-from shared.events.generations import AttemptReceipt
+from shared.events.generations import AttemptReceipt, RequestOrigin
 from shared.events.receipts import Receipt
 from shared.events.usage import Usage, completion_cost, list_cost, prompt_cost
 from shared.ids import CredentialId
@@ -96,7 +95,7 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
         "router": None,
         "service_tier": receipt.service_tier,
         "data_region": "global",
-        "api_type": "completions",
+        "api_type": "embeddings" if receipt.operation == "embeddings" else "completions",
         "web_search_engine": None,
         "response_cache_source_id": None,
         "workspace_id": None,

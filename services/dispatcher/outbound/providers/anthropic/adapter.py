@@ -10,17 +10,18 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.egress_addresses import authority_of
-from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
 from services.dispatcher.outbound.providers.anthropic.messages_request import (
     MessagesRequest,
     write_messages,
 )
 from services.dispatcher.outbound.providers.anthropic.steering import SAMPLING
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
+from services.dispatcher.outbound.providers.embedding_batches import NO_EMBEDDINGS
 from services.dispatcher.outbound.providers.header_keys import header_key
 from services.dispatcher.ports import ProviderSecret
 
@@ -58,6 +59,15 @@ class Anthropic:
         """Call and yield pieces as they come."""
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
+    async def embed(
+        self,
+        attempt: Attempt,  # noqa: ARG002 - it has no model that embeds
+        secret: ProviderSecret,  # noqa: ARG002
+        request: EmbeddingRequest,  # noqa: ARG002
+    ) -> Embeddings | ProviderFailure:
+        """Anthropic offers no embeddings."""
+        return NO_EMBEDDINGS
+
     async def check(
         self,
         attempt: Attempt,  # noqa: ARG002 - the key is good for all models or for none
@@ -87,7 +97,7 @@ class Anthropic:
             headers=_headers(key, written),
             body=_encode({"model": attempt.endpoint.provider_model, **written.body}),
             secret=key,
-            dialect=MessagesDialect(excludes_reasoning=written.excludes_reasoning),
+            dialect=written.dialect,
         )
 
 

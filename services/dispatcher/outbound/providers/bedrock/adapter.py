@@ -1,20 +1,27 @@
-"""Amazon Bedrock: Converse and ConverseStream with an account's API key or AWS credentials.
+"""Amazon Bedrock: Converse, ConverseStream and, for embeddings, InvokeModel with an account's API key or AWS credentials.
 
 Clients are lent by `bedrock_clients.py`, one for each credential and region; what is asked and
 answered is in the modules beside this one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.conversation import Refused
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, WholeReply
+from services.dispatcher.domain.reply import (
+    Embeddings,
+    StreamEnded,
+    StreamPiece,
+    WholeReply,
+)
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.bedrock_client import (
     AwsCredentials,
@@ -23,11 +30,19 @@ from services.dispatcher.outbound.bedrock_client import (
     BedrockIdentity,
 )
 from services.dispatcher.outbound.bedrock_clients import BedrockClients
+from services.dispatcher.outbound.egress import ANSWER_BYTES_MAX, AnswerTooLarge
 from services.dispatcher.outbound.egress_addresses import EgressForbidden
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block
+from services.dispatcher.outbound.providers.bedrock.converse_dialect import ConverseDialect
 from services.dispatcher.outbound.providers.bedrock.converse_request import write_converse
-from services.dispatcher.outbound.providers.bedrock.converse_response import read_answer
-from services.dispatcher.outbound.providers.bedrock.converse_stream import ConverseReader
+from services.dispatcher.outbound.providers.bedrock.embeddings import (
+    family_of,
+    refusal_of,
+    write_body,
+)
+from services.dispatcher.outbound.providers.bedrock.embeddings import (
+    read_answer as read_embeddings,
+)
 from services.dispatcher.outbound.providers.bedrock.failures import (
     INVOKE,
     INVOKE_STREAM,
@@ -37,8 +52,10 @@ from services.dispatcher.outbound.providers.bedrock.failures import (
 from services.dispatcher.outbound.providers.bedrock.profiles import model_id
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import BROKEN, END_OF_BODY_SECONDS
+from services.dispatcher.outbound.providers.embedding_batches import in_batches
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
+from services.dispatcher.outbound.providers.streamed_answer import ENDED_EARLY, StreamedAnswer
 from services.dispatcher.ports import ProviderSecret
 from shared.clock import Clock
 from shared.events.credential_secrets import AwsSecret, BedrockApiKeySecret
@@ -47,9 +64,10 @@ CHECK_MODEL: Final = "amazon.nova-micro-v1:0"
 """Bedrock's cheapest model of text, Amazon's own, which needs no agreement with anyone else."""
 CHECK_PROFILES: Final = ("us", "eu", "apac")
 
-_NOT_CONVERSE: Final = ProviderFailure(
-    failure=FailureClass.PROVIDER_ERROR, status=200, code="not_converse"
-)
+_JSON: Final = "application/json"
+_CUT: Final = ProviderFailure(failure=FailureClass.UNREACHABLE, status=200)
+_INPUT_TOKENS: Final = "x-amzn-bedrock-input-token-count"
+_PIECE_BYTES: Final = 64 * 1024
 _FAILED: Final = (ClientError, *BROKEN, *UNREADABLE)
 
 
@@ -67,9 +85,24 @@ class _Call:
 
     identity: BedrockIdentity
     parts: Block = field(repr=False)
-    is_claude: bool
-    excludes_reasoning: bool
+    dialect: ConverseDialect
     failures: FailureReader = field(repr=False)
+
+
+class _Body(Protocol):
+    """botocore's body of an answer; to be closed."""
+
+    async def read(self, amt: int | None = None) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Invoked:
+    """What InvokeModel answered; `input_tokens` is Bedrock's own count."""
+
+    body: bytes
+    input_tokens: int | None
 
 
 class Bedrock:
@@ -92,10 +125,7 @@ class Bedrock:
                 answer = await client.converse(**call.parts)
         except _FAILED as error:
             return self._failure(error, call, INVOKE)
-        reply = read_answer(
-            answer, is_claude=call.is_claude, excludes_reasoning=call.excludes_reasoning
-        )
-        return _NOT_CONVERSE if reply is None else reply
+        return call.dialect.whole(answer)
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
@@ -105,9 +135,7 @@ class Bedrock:
         if isinstance(call, ProviderFailure):
             yield call
             return
-        reader = ConverseReader(
-            is_claude=call.is_claude, excludes_reasoning=call.excludes_reasoning
-        )
+        reader = call.dialect.pieces()
         try:
             async with self._clients.client(call.identity) as client:
                 source = await self._opened(client, call)
@@ -123,6 +151,36 @@ class Bedrock:
                             yield piece
         except EgressForbidden as error:
             yield self._failure(error, call, INVOKE_STREAM)
+
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """Ask for embeddings, some models for one text at a time."""
+        family = family_of(attempt.endpoint.provider_model)
+        if isinstance(family, ProviderFailure):
+            return family
+        identity = _identity(secret)
+        if isinstance(identity, ProviderFailure):
+            return identity
+        name = model_id(attempt.endpoint, identity.region)
+        if isinstance(name, ProviderFailure):
+            return name
+        texts = request.texts
+        if isinstance(texts, Refused):
+            return texts.at_provider()
+        refusal = refusal_of(request, family)
+        if refusal is not None:
+            return refusal
+
+        async def ask(batch: Sequence[str]) -> Embeddings | ProviderFailure:
+            answer = await self._invoked(identity, name, write_body(family, request, batch))
+            if isinstance(answer, ProviderFailure):
+                return answer
+            return read_embeddings(
+                family, answer.body, counted=answer.input_tokens, inputs=len(batch)
+            )
+
+        return await in_batches(texts, ask, inputs_max=family.inputs_max)
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """One token of Amazon Nova Micro, for a ten-millionth of a dollar.
@@ -144,6 +202,22 @@ class Bedrock:
             return None
         return found
 
+    async def _invoked(
+        self, identity: BedrockIdentity, name: str, body: bytes
+    ) -> _Invoked | ProviderFailure:
+        try:
+            async with self._clients.client(identity) as client:
+                answer = await client.invoke_model(
+                    modelId=name, body=body, contentType=_JSON, accept=_JSON
+                )
+                return _Invoked(body=await _read(answer["body"]), input_tokens=_counted(answer))
+        except (IncompleteReadError, ResponseStreamingError):
+            return _CUT  # botocore's own words for what `BROKEN` has elsewhere
+        except _FAILED as error:
+            return read_failure(
+                error, _failure_reader(identity), action=INVOKE, now=self._clock.now()
+            )
+
     async def _opened(self, client: BedrockClient, call: _Call) -> _Events | ProviderFailure:
         try:
             events: _Events = (await client.converse_stream(**call.parts))["stream"]
@@ -152,19 +226,40 @@ class Bedrock:
         return events
 
     async def _next_pieces(
-        self, events: AsyncIterator[dict[str, Any]], reader: ConverseReader, call: _Call
+        self,
+        events: AsyncIterator[dict[str, Any]],
+        reader: StreamedAnswer[dict[str, Any]],
+        call: _Call,
     ) -> list[StreamPiece]:
         try:
             event = await anext(events)
         except StopAsyncIteration:
-            return [reader.end()]
+            return [reader.break_off(ENDED_EARLY)]
         except _FAILED as error:
             failure = self._failure(error, call, INVOKE_STREAM)
-            return [reader.fail(replace(failure, status=200))]
-        return reader.read(event)
+            return [reader.break_off(replace(failure, status=200))]
+        return reader.take([event])
 
     def _failure(self, error: Exception, call: _Call, action: str) -> ProviderFailure:
         return read_failure(error, call.failures, action=action, now=self._clock.now())
+
+
+async def _read(body: _Body) -> bytes:
+    """All of it, below the limit of every answer, which egress leaves to who reads a stream."""
+    read: list[bytes] = []
+    left = ANSWER_BYTES_MAX
+    with closing(body):
+        while piece := await body.read(_PIECE_BYTES):
+            left -= len(piece)
+            if left < 0:
+                raise AnswerTooLarge
+            read.append(piece)
+    return b"".join(read)
+
+
+def _counted(answer: Mapping[str, Any]) -> int | None:
+    told = answer["ResponseMetadata"]["HTTPHeaders"].get(_INPUT_TOKENS, "")
+    return int(told) if told.isascii() and told.isdigit() else None
 
 
 async def _let_end(events: AsyncIterator[dict[str, Any]]) -> None:
@@ -192,8 +287,7 @@ def _call(
     return _Call(
         identity=identity,
         parts={"modelId": name, **written.parts},
-        is_claude=written.is_claude,
-        excludes_reasoning=written.excludes_reasoning,
+        dialect=written.dialect,
         failures=_failure_reader(identity),
     )
 
