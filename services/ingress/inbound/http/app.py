@@ -55,10 +55,10 @@ def ingress_app(
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
-        "/credits": {"GET": billing.credits},
-        "/activity": {"GET": billing.activity},
+        "/credits": {"GET": managed(billing.credits)},
+        "/activity": {"GET": managed(billing.activity)},
         "/generation": {"GET": billing.generation},
-        "/generations": {"GET": billing.generations},
+        "/generations": {"GET": managed(billing.generations)},
         "/keys": {"GET": managed(api_keys.page), "POST": managed(api_keys.create)},
         "/keys/{hash}": {
             "GET": managed(api_keys.get),

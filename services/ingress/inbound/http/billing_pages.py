@@ -5,13 +5,14 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from services.ingress.domain import api_key, refusals
+from services.ingress.domain import refusals
 from services.ingress.domain.api_key import Caller
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import billing_queries, receipts_wire
 from services.ingress.inbound.http.activity_wire import activity_item, csv_columns
 from services.ingress.inbound.http.csv_text import csv_text
 from services.ingress.inbound.http.exchange import Exchange
+from services.ingress.inbound.http.management import Answer
 from services.ingress.inbound.http.money_json import usd
 from services.ingress.inbound.http.receipts_wire import receipt_body
 from services.ingress.ports import Catalog
@@ -51,9 +52,10 @@ class BillingPages:
 
     async def generation(self, exchange: Exchange) -> web.StreamResponse:
         """GET /generation: the receipt of one generation, for any key of its account."""
-        caller = await self._caller(exchange)
+        caller = await self._callers.identify(exchange.authorization())
         if isinstance(caller, Refusal):
             return exchange.refuse(caller)
+        exchange.line.add(account_id=caller.account_id)
         given = exchange.request.query.get("id")
         if not given:
             return exchange.refuse(_NO_ID)
@@ -68,17 +70,14 @@ class BillingPages:
         names = await self._name_credentials.of(caller.account_id, ids)
         return exchange.json({"data": receipt_body(receipt, self._provider_name, names)})
 
-    async def generations(self, exchange: Exchange) -> web.StreamResponse:
+    async def generations(self, exchange: Exchange, caller: Caller) -> Answer:
         """GET /generations: receipts of some days, page by page, also as JSON lines or CSV."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         asked = billing_queries.receipts_query(exchange.request, caller, self._clock.now())
         if isinstance(asked, Refusal):
-            return exchange.refuse(asked)
+            return asked
         page = await self._receipts.page(asked.question)
         if isinstance(page, Refusal):
-            return exchange.refuse(page)
+            return page
         ids = {each for receipt in page.receipts for each in receipts_wire.credential_ids(receipt)}
         names = await self._name_credentials.of(caller.account_id, sorted(ids))
         bodies = [receipt_body(each, self._provider_name, names) for each in page.receipts]
@@ -94,17 +93,14 @@ class BillingPages:
             case _:
                 return exchange.json({"data": bodies, "next_cursor": cursor})
 
-    async def activity(self, exchange: Exchange) -> web.StreamResponse:
+    async def activity(self, exchange: Exchange, caller: Caller) -> Answer:
         """GET /activity: what was used by day, model and endpoint, also as JSON lines or CSV."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         asked = billing_queries.activity_question(exchange.request, self._clock.now())
         if isinstance(asked, Refusal):
-            return exchange.refuse(asked)
+            return asked
         rows = await self._usage.activity(caller, asked.question)
         if isinstance(rows, Refusal):
-            return exchange.refuse(rows)
+            return rows
         ids = sorted({CredentialId(each.credential_id) for each in rows if each.credential_id})
         names = await self._name_credentials.of(caller.account_id, ids)
         group_by = asked.question.group_by
@@ -117,11 +113,8 @@ class BillingPages:
             case _:
                 return exchange.json({"data": items})
 
-    async def credits(self, exchange: Exchange) -> web.StreamResponse:
+    async def credits(self, exchange: Exchange, caller: Caller) -> Answer:
         """GET /credits: what came in and what was used; what is left is available or held."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         told = await self._usage.credits(caller)
         return exchange.json(
             {
@@ -133,18 +126,6 @@ class BillingPages:
                 }
             }
         )
-
-    async def _caller(self, exchange: Exchange) -> Caller | Refusal:
-        caller = await self._callers.identify(exchange.authorization())
-        if not isinstance(caller, Refusal):
-            exchange.line.add(account_id=caller.account_id)
-        return caller
-
-    async def _manager(self, exchange: Exchange) -> Caller | Refusal:
-        caller = await self._caller(exchange)
-        if isinstance(caller, Refusal) or caller.is_management:
-            return caller
-        return api_key.NOT_FOR_MANAGEMENT
 
     def _provider_name(self, provider: str) -> str:
         """What the catalog calls a provider; its slug when it is no longer there."""

@@ -148,7 +148,7 @@ class _Filters:
 
 def _filters(query: Mapping[str, str]) -> _Filters | Refusal:
     if query.get("workspace_id"):
-        return credential_forms.NO_WORKSPACES
+        return refusals.NO_WORKSPACES
     api_key_hash = query.get("api_key_hash")
     if api_key_hash is not None and _HASH.fullmatch(api_key_hash) is None:
         return refusals.invalid("expected 64 lowercase hexadecimal digits", field="api_key_hash")
