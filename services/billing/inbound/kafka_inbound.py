@@ -5,6 +5,7 @@ from typing import Final
 from shared.clock import Clock
 from shared.events.topics import (
     ACCOUNTS_STATE,
+    API_KEYS_STATE,
     BILLING_COMMANDS,
     BILLING_QUERIES,
     INFERENCE_GENERATIONS,
@@ -26,7 +27,7 @@ def facts_consumer(
     return facts.FactsConsumer(
         config,
         group=FACTS_GROUP,
-        topics=(INFERENCE_GENERATIONS, ACCOUNTS_STATE),
+        topics=(INFERENCE_GENERATIONS, ACCOUNTS_STATE, API_KEYS_STATE),
         handle=post,
         dead_letters=DeadLetters(producer, consumer=FACTS_GROUP, clock=clock),
         clock=clock,
