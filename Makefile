@@ -40,7 +40,7 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 ##@ Operators
 
 .PHONY: account account-policy api-key-policy credit refund correct platform-credential catalog-publish
-.PHONY: vault-policies vault-rotate vault-retire audit-verify
+.PHONY: vault-policies vault-rotate vault-retire audit-verify replay
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -95,6 +95,10 @@ vault-rotate: $(READY) ## new key versions, then rewrap every credential: [RETIR
 
 vault-retire: $(READY) ## daily: retire versions of the keys intake and wire that nothing needs any more (VAULT_ADDRESS= VAULT_TOKEN=)
 	$(PY) -m deploy.local vault-retire
+
+replay: $(READY) ## make receipts and activity anew from Kafka, while billing runs: FROM=beginning (or 2026-01-31T12:00:00Z)
+	$(call need,FROM,FROM=beginning)
+	$(PY) -m deploy.local run --as billing -- services.billing.operations replay --from "$$FROM"
 
 audit-verify: $(READY) ## check that nobody changed the audit of credentials: each damage is named, exit 1 for any
 	$(PY) -m deploy.local run --as key_vault -- services.key_vault.operations verify-audit

@@ -5,7 +5,7 @@ its id alone.
 """
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NewType
 
 import uuid_utils
@@ -27,6 +27,8 @@ PLATFORM_ACCOUNT = AccountId("00000000-0000-7000-8000-000000000000")
 """The account that owns the platform credentials, which shared capacity runs on."""
 
 _GENERATION_PREFIX = "gen-"
+_EPOCH = date(1970, 1, 1)
+_DAY_MILLISECONDS = 24 * 60 * 60 * 1000
 
 
 def new_id() -> str:
@@ -55,6 +57,15 @@ def started_at(generation_id: GenerationId) -> datetime:
     if parsed.version != 7:  # noqa: PLR2004 - the version's name is its number
         raise ValueError("a generation id is a uuid7 after 'gen-'")
     return datetime.fromtimestamp(parsed.timestamp / 1000, tz=UTC)
+
+
+def first_generation_id(day: date, *, days_later: int = 0) -> GenerationId:
+    """The least id that a generation of a UTC day can have, or of one that many days later."""
+    days = (day - _EPOCH).days + days_later
+    milliseconds = f"{max(0, days) * _DAY_MILLISECONDS:012x}"
+    return GenerationId(
+        f"{_GENERATION_PREFIX}{milliseconds[:8]}-{milliseconds[8:]}-7000-8000-000000000000"
+    )
 
 
 def month_of(moment: datetime) -> str:

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Final
 
 from services.billing.config import BillingConfig
-from services.billing.inbound.kafka_inbound import command_server, facts_consumer
+from services.billing.inbound.kafka_inbound import (
+    FACTS_GROUP,
+    command_server,
+    facts_consumer,
+    query_server,
+)
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
+from services.billing.outbound.kafka_history import KafkaHistory
 from services.billing.outbound.postgres_ledger import PostgresLedger
+from services.billing.outbound.postgres_reads import PostgresReads
+from services.billing.outbound.postgres_rebuild import PostgresRebuild
 from services.billing.outbound.prometheus_observer import PrometheusObserver
+from services.billing.use_cases.answer_queries import AnswerQueries
 from services.billing.use_cases.keep_house import KeepHouse
 from services.billing.use_cases.post_facts import PostFacts
 from services.billing.use_cases.send_heartbeats import SendHeartbeats
@@ -46,6 +55,7 @@ class Billing:
     ledger: PostgresLedger
     facts: FactsConsumer
     commands: CallServer
+    queries: CallServer
     house: KeepHouse
     heartbeats: SendHeartbeats
     publications: Publications
@@ -56,6 +66,7 @@ class Billing:
         async with TaskScope() as scope, TaskScope() as consumers:
             consumers.start(self.facts.run(stop), name="facts")
             consumers.start(self.commands.run(stop), name="commands")
+            consumers.start(self.queries.run(stop), name="queries")
             for name, work in (
                 ("house", self.house.run()),
                 ("heartbeats", self.heartbeats.run()),
@@ -93,6 +104,9 @@ async def open_billing(
             ledger, config.installation, clock, observer, shared_limits=config.shared_limits
         )
         commands = command_server(config.kafka, answer, producer, clock)
+        queries = query_server(
+            config.kafka, AnswerQueries(PostgresReads(pool), clock), producer, clock
+        )
         house = KeepHouse(ledger, clock, observer)
         await house.open_months()
         heartbeats = SendHeartbeats(
@@ -105,6 +119,7 @@ async def open_billing(
         for name, check in (
             ("facts", facts.problem),
             ("commands", commands.problem),
+            ("queries", queries.problem),
             ("heartbeats", heartbeats.silence),
         ):
             readiness.register(name, check)
@@ -118,6 +133,7 @@ async def open_billing(
                 ledger=ledger,
                 facts=facts,
                 commands=commands,
+                queries=queries,
                 house=house,
                 heartbeats=heartbeats,
                 publications=publications,
@@ -134,6 +150,17 @@ async def open_ledger(
         instance = new_instance_id(_SERVICE, config.process.instance_ordinal)
         producer = EventProducer(config.kafka, source=instance, clock=clock, new_id=new_id)
         yield _open_ledger(config, pool, producer, clock)[0]
+
+
+@asynccontextmanager
+async def open_replay(config: BillingConfig) -> AsyncIterator[tuple[KafkaHistory, PostgresRebuild]]:
+    """What a replay reads and writes; nothing is migrated."""
+    history = KafkaHistory(config.kafka, group=FACTS_GROUP)
+    async with (
+        open_pool(config.postgres, application_name="billing-replay") as pool,
+        pool.acquire() as connection,
+    ):
+        yield history, PostgresRebuild(connection)
 
 
 def _open_ledger(

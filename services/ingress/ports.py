@@ -85,6 +85,10 @@ class Members(Protocol):
         """Those of `member_ids` that are members of the account."""
         ...
 
+    async def key_hashes_of(self, account_id: AccountId, member_id: MemberId) -> set[ApiKeyHash]:
+        """A member's API keys, those that are disabled too."""
+        ...
+
 
 class Accounts(Protocol):
     """The books of accounts."""

@@ -9,6 +9,7 @@ from services.ingress.config import CreditsConfig, IngressConfig
 from services.ingress.domain.limits import InFlightLimits
 from services.ingress.inbound.http.api_key_pages import ApiKeyPages
 from services.ingress.inbound.http.app import ingress_app, unreadable
+from services.ingress.inbound.http.billing_pages import BillingPages
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions, StreamSettings
@@ -25,7 +26,12 @@ from services.ingress.inbound.http.stripe_webhook import StripeWebhook
 from services.ingress.inbound.kafka_replies import Heartbeats, Replies
 from services.ingress.outbound.api_key_secrets import new_api_key
 from services.ingress.outbound.kafka_announcements import KafkaAnnouncements
-from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands, KafkaPlans
+from services.ingress.outbound.kafka_calls import (
+    KafkaBilling,
+    KafkaBillingQueries,
+    KafkaCredentialCommands,
+    KafkaPlans,
+)
 from services.ingress.outbound.kafka_heartbeat import KafkaHeartbeat
 from services.ingress.outbound.kafka_payments import KafkaPayments
 from services.ingress.outbound.kafka_requests import KafkaRequests
@@ -46,6 +52,9 @@ from services.ingress.use_cases.describe_key import DescribeKey
 from services.ingress.use_cases.describe_plan import DescribePlan
 from services.ingress.use_cases.known_callers import KnownCallers
 from services.ingress.use_cases.move_credits import MoveCredits
+from services.ingress.use_cases.name_credentials import NameCredentials
+from services.ingress.use_cases.read_receipts import ReadReceipts
+from services.ingress.use_cases.read_usage import ReadUsage
 from services.ingress.use_cases.take_payment_news import TakePaymentNews
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.clock import Clock
@@ -67,6 +76,7 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer, open_producer
 from shared.kafka.readers import PartitionReader
 from shared.kafka.view import OnChange, View
+from shared.postgres.dirty_keys import one_by_one
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Pool, open_pool
@@ -208,7 +218,7 @@ def _build(
     )
     billing = KafkaBilling(calls)
     describe_key = DescribeKey(billing=billing, balances=ViewedBalances(balances_view), clock=clock)
-    outbox = OutboxRelay(pool, producer, StateReader(producer))
+    outbox = OutboxRelay(pool, producer, one_by_one(StateReader(producer)))
     administer_api_keys = AdministerApiKeys(
         keys=PostgresAccountApiKeys(pool, outbox),
         members=books,
@@ -217,6 +227,7 @@ def _build(
         new_api_key=new_api_key,
         clock=clock,
     )
+    queries = KafkaBillingQueries(calls)
     measurements = HttpMeasurements(metrics)
     http = config.http
     bodies = Bodies(seconds_max=http.body_seconds_max, held_bytes_max=http.held_body_bytes_max)
@@ -252,6 +263,18 @@ def _build(
         ),
         plan=PlanPage(
             DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls), clock=clock)
+        ),
+        billing=BillingPages(
+            callers=callers,
+            catalog=catalog,
+            receipts=ReadReceipts(
+                billing=queries,
+                clock=clock,
+                generation_seconds_max=config.generation_seconds_max,
+            ),
+            usage=ReadUsage(billing=queries, members=books),
+            name_credentials=NameCredentials(KafkaCredentialCommands(calls)),
+            clock=clock,
         ),
         operator=_operator(config.credits, pool=pool, calls=calls, bodies=bodies),
         stripe=_stripe(

@@ -40,6 +40,7 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.facts import FactsConsumer
 from shared.kafka.producer import open_producer
 from shared.kafka.view import View
+from shared.postgres.dirty_keys import one_by_one
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
@@ -129,7 +130,7 @@ async def open_key_vault(
     ):
         _ = await migrate(pool, _MIGRATIONS)
         state = CredentialsState(producer, instance_id=instance_id, clock=clock)
-        relay = OutboxRelay(pool, producer, state.read)
+        relay = OutboxRelay(pool, producer, one_by_one(state.read))
         dead_letters = DeadLetters(producer, consumer=GROUP, clock=clock)
         catalog = CatalogView(config.kafka, clock=clock, dead_letters=dead_letters)
         publications, health = Publications(relay), PostgresHealth(pool)
@@ -197,7 +198,7 @@ async def rewrap_all(
     ):
         _ = await migrate(pool, _MIGRATIONS)
         state = CredentialsState(producer, instance_id=instance_id, clock=clock)
-        relay = OutboxRelay(pool, producer, state.read)
+        relay = OutboxRelay(pool, producer, one_by_one(state.read))
         ports = RewrapPorts(
             rewrapping=VaultRewrapping(Transit(vault)),
             ciphertexts=PostgresCiphertexts(pool),

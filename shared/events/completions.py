@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from shared.events.envelope import Event
-from shared.events.generations import Operation
+from shared.events.generations import Operation, RequestOrigin
 from shared.ids import AccountId, ApiKeyHash, GenerationId, InstanceId, MemberId, RunId
 
 
@@ -35,6 +35,7 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     received_at: datetime
     start_by: datetime
     deadline: datetime
+    origin: RequestOrigin | None = None
 
 
 class ReplyFrame(Event, frozen=True, kw_only=True):

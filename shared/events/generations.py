@@ -17,17 +17,32 @@ Operation = Literal["chat", "embeddings"]
 """What a generation makes: a completion of messages, or a vector for each text."""
 
 
+class RequestOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client says of itself in its headers, printable and cut; a referer without its query."""
+
+    http_referer: str | None = None
+    app_title: str | None = None
+    user_agent: str | None = None
+
+
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One call of one endpoint with one credential; `failure` is None when it succeeded."""
+    """One call of one endpoint with one credential; `failure` is None when it succeeded.
+
+    `credential_label` is the key masked to its last characters as it was then. `prices` are list
+    prices at the time, told of attempts that failed: those of the one that answered are the
+    generation's own.
+    """
 
     provider: str
     endpoint: str
     model: str
     tier: Tier
     credential_id: CredentialId | None = None
+    credential_label: str | None = None
     status: int | None = None
     failure: str | None = None
     latency_ms: int
+    prices: Prices | None = None
 
 
 class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,7 +62,8 @@ class GenerationFinished(Event, frozen=True, kw_only=True):
 
     `model`, `provider`, `endpoint`, `credential_id` and `prices` are of the attempt that answered and
     None when none did; `credential_id` is None for shared capacity. `usage` is None when nothing
-    was delivered; that of embeddings has no completion tokens.
+    was delivered; that of embeddings has no completion tokens. `requested_model` is the first that the
+    client named, None when its request could not be read; `first_token_ms` counts from `started_at`.
     """
 
     generation_id: GenerationId
@@ -66,9 +82,14 @@ class GenerationFinished(Event, frozen=True, kw_only=True):
     spend: Spend | None = None
     attempts: tuple[AttemptReceipt, ...]
     finish_reason: str | None = None
+    native_finish_reason: str | None = None
     streamed: bool = False
     started_at: datetime
     finished_at: datetime
+    requested_model: str | None = None
+    first_token_ms: int | None = None
+    service_tier: str | None = None
+    origin: RequestOrigin | None = None
 
 
 class GenerationAbandoned(Event, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from shared.events import (
     generations,
     payments,
     plans,
+    receipts,
     routing,
 )
 from shared.events.envelope import Event, Refused
@@ -107,6 +108,10 @@ INGRESS_REPLIES = Topic(
         credentials.CredentialsReordered,
         credentials.CredentialsListed,
         billing.Spending,
+        receipts.ReceiptFound,
+        receipts.ReceiptsListed,
+        receipts.ActivityListed,
+        receipts.CreditsTold,
         billing.SpendingByKey,
         billing.CreditsKept,
         payments.PaymentKept,
@@ -285,6 +290,22 @@ BILLING_COMMANDS = Topic(
     why="may this attempt begin; credits in and out; questions",
     retention_ms=10 * _MINUTE_MS,
 )
+BILLING_QUERIES = Topic(
+    name="billing.queries",
+    kind=Kind.CALL,
+    key="account",
+    events=(
+        receipts.QueryReceipt,
+        receipts.QueryReceipts,
+        receipts.QueryActivity,
+        receipts.QueryCredits,
+    ),
+    producers=("ingress",),
+    consumers=("billing",),
+    why="what was used and paid; apart from the commands, for which somebody's completion waits",
+    partitions=12,
+    retention_ms=10 * _MINUTE_MS,
+)
 DISPATCHER_REPLIES = Topic(
     name="dispatcher.replies",
     kind=Kind.REPLIES,
@@ -327,7 +348,8 @@ BILLING_FEES = Topic(
     ),
     producers=("billing",),
     consumers=("key-vault", "anyone"),
-    why="every movement of credits, with the numbers that made it",
+    why="every movement of credits, with the numbers that made it; a small consumer of it is "
+    "docs/examples/fees_by_credential.py",
     retention_ms=35 * _DAY_MS,
 )
 BILLING_ACCOUNTS = Topic(
@@ -378,6 +400,7 @@ TOPICS: tuple[Topic, ...] = (
     CREDENTIALS_CHECKS,
     CREDENTIALS_OBSERVATIONS,
     BILLING_COMMANDS,
+    BILLING_QUERIES,
     DISPATCHER_REPLIES,
     OPERATIONS_REPLIES,
     BILLING_FEES,

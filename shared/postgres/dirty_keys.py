@@ -9,7 +9,7 @@ gets False from `publish_dirty` must mark and publish the same keys again itself
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from shared.errors import Unavailable
@@ -30,6 +30,27 @@ class ReadState(Protocol):
         ...
 
 
+class ReadStates(Protocol):
+    """Reads the states of several keys of one topic, as `ReadState` reads one."""
+
+    async def __call__(
+        self, connection: Connection, topic: str, keys: Sequence[str]
+    ) -> Mapping[str, Record | None]:
+        """The record of each key; a key that is not there, or None, publishes a tombstone."""
+        ...
+
+
+def one_by_one(read_state: ReadState) -> ReadStates:
+    """Reads several states by reading each: for topics on which few keys change at a time."""
+
+    async def read_states(
+        connection: Connection, topic: str, keys: Sequence[str]
+    ) -> Mapping[str, Record | None]:
+        return {key: await read_state(connection, topic, key) for key in keys}
+
+    return read_states
+
+
 class SendRecords(Protocol):
     """Sends records; returns when all are acknowledged, raises Unavailable within a deadline."""
 
@@ -39,7 +60,10 @@ class SendRecords(Protocol):
 
 
 async def publish_dirty(
-    connection: Connection, send_many: SendRecords, read_state: ReadState, keys: Sequence[DirtyKey]
+    connection: Connection,
+    send_many: SendRecords,
+    read_states: ReadStates,
+    keys: Sequence[DirtyKey],
 ) -> bool:
     """Publish the state of up to KEYS_MAX keys in the caller's transaction, which must then commit.
 
@@ -62,9 +86,10 @@ async def publish_dirty(
     if not marked:
         return True
     records: list[Record] = []
-    for row in marked:
-        record = await read_state(connection, row["topic"], row["key"])
-        records.append(record or _tombstone(row["topic"], row["key"]))
+    for topic in sorted({row["topic"] for row in marked}):
+        changed = [row["key"] for row in marked if row["topic"] == topic]
+        states = await read_states(connection, topic, changed)
+        records.extend(states.get(key) or _tombstone(topic, key) for key in changed)
     columns = (
         [row["topic"] for row in marked],
         [row["key"] for row in marked],

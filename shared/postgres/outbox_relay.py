@@ -14,7 +14,7 @@ import msgspec
 
 from shared.errors import Unavailable
 from shared.kafka.record import Record
-from shared.postgres.dirty_keys import KEYS_MAX, ReadState, publish_dirty
+from shared.postgres.dirty_keys import KEYS_MAX, ReadStates, publish_dirty
 from shared.postgres.errors import translate
 from shared.postgres.outbox import DirtyKey, Written, mark_dirty
 from shared.postgres.pool import Connection, Pool, in_transaction
@@ -66,11 +66,11 @@ class Producer(Protocol):
 class OutboxRelay:
     """Publishes one service's outbox. Every process runs `run` beside its work."""
 
-    def __init__(self, pool: Pool, producer: Producer, read_state: ReadState) -> None:
-        """`read_state` reads the state behind the keys that this service marks dirty."""
+    def __init__(self, pool: Pool, producer: Producer, read_states: ReadStates) -> None:
+        """`read_states` reads the states behind the keys that this service marks dirty."""
         self._pool = pool
         self._producer = producer
-        self._read_state = read_state
+        self._read_states = read_states
         self._published: list[int] = []
         self._given_up: set[DirtyKey] = set()
         self._dirty_slots = asyncio.Semaphore(_PUBLISHERS_MAX)
@@ -176,7 +176,7 @@ class OutboxRelay:
         is_published = False
         try:
             is_published = await publish_dirty(
-                connection, self._producer.send_many, self._read_state, keys
+                connection, self._producer.send_many, self._read_states, keys
             )
         finally:
             if not is_published:

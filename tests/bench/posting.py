@@ -2,8 +2,8 @@
 
     python -m tests.bench.posting POSTGRES_URL [generations] [batch] [accounts]
 
-Half of them are waived, a quarter pays a fee from credits, a quarter is charged. The batches
-are decoded from JSON as they would be from Kafka, and what they write to the outbox is published to
+Half of them are waived, a quarter pays a fee from credits, a quarter is charged; each
+account has one key of its own. The batches are decoded from JSON as they would be from Kafka, and what they write to the outbox is published to
 nowhere and deleted as ever. Prints one JSON object.
 """
 
@@ -90,7 +90,7 @@ def _record(number: int, account: AccountId) -> Record:
         model="openai/gpt-4o",
         provider="openai",
         endpoint="openai",
-        credential_id=CredentialId(new_id()) if spend is not None else None,
+        credential_id=CredentialId(f"{account}-own") if spend is not None else None,
         usage=Usage(prompt_tokens=100, completion_tokens=50),
         prices=Prices(prompt=2_500_000, completion=10_000_000),
         spend=spend,

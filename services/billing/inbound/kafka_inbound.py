@@ -7,6 +7,7 @@ from shared.events.topics import (
     ACCOUNTS_STATE,
     API_KEYS_STATE,
     BILLING_COMMANDS,
+    BILLING_QUERIES,
     INFERENCE_GENERATIONS,
 )
 from shared.kafka import calls, facts
@@ -16,6 +17,7 @@ from shared.kafka.producer import EventProducer
 
 FACTS_GROUP: Final = "billing.facts"
 _COMMANDS_GROUP: Final = "billing.commands"
+_QUERIES_GROUP: Final = "billing.queries"
 
 
 def facts_consumer(
@@ -43,5 +45,20 @@ def command_server(
         handle=answer,
         producer=producer,
         dead_letters=DeadLetters(producer, consumer=_COMMANDS_GROUP, clock=clock),
+        clock=clock,
+    )
+
+
+def query_server(
+    config: KafkaConfig, answer: calls.Handle, producer: EventProducer, clock: Clock
+) -> calls.CallServer:
+    """Questions are answered beside the commands, so that no completion waits for a long answer."""
+    return calls.CallServer(
+        config,
+        group=_QUERIES_GROUP,
+        topic=BILLING_QUERIES,
+        handle=answer,
+        producer=producer,
+        dead_letters=DeadLetters(producer, consumer=_QUERIES_GROUP, clock=clock),
         clock=clock,
     )

@@ -1,6 +1,7 @@
-"""Reads the published state of an account as it is now."""
+"""Reads the published states of accounts as they are now."""
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from services.billing.domain.policy import FeePolicy
 from services.billing.outbound.postgres_page import own_policy
@@ -12,18 +13,19 @@ from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 from shared.postgres.pool import Connection
 
-_STATE: Final = """
-select available_nano_usd, held_nano_usd, version, policy_version,
+_STATES: Final = """
+select accounts.account_id,
+       available_nano_usd, held_nano_usd, version, policy_version,
        fee_percent, allotment_rule, free_requests, free_list_cost_nano_usd,
        coalesce(used + reserved, 0) as allotment_used,
        coalesce(list_cost_used_nano_usd + list_cost_reserved_nano_usd, 0) as list_cost_used_nano_usd
 from accounts left join allotments on allotments.account_id = accounts.account_id and month = $2
-where accounts.account_id = $1
+where accounts.account_id = any($1::text[])
 """
 
 
 class AccountStates:
-    """The state behind a dirty key of `billing.accounts`, for this UTC month."""
+    """The states behind dirty keys of `billing.accounts`, for this UTC month."""
 
     def __init__(self, producer: EventProducer, clock: Clock, installation: FeePolicy) -> None:
         """`installation` is the fee policy of accounts without their own."""
@@ -31,14 +33,18 @@ class AccountStates:
         self._clock = clock
         self._installation = installation
 
-    async def __call__(self, connection: Connection, topic: str, key: str) -> Record | None:
-        """The record to publish; None for an account that does not exist."""
+    async def __call__(
+        self, connection: Connection, topic: str, keys: Sequence[str]
+    ) -> Mapping[str, Record | None]:
+        """The records to publish, of the accounts that exist."""
         if topic != BILLING_ACCOUNTS.name:
             raise ValueError(f"billing keeps no state for {topic}")
         month = month_of(self._clock.now())
-        row = await connection.fetchrow(_STATE, key, month)
-        if row is None:
-            return None
+        rows = await connection.fetch(_STATES, list(keys), month)
+        return {row["account_id"]: self._record(row, month) for row in rows}
+
+    def _record(self, row: Any, month: str) -> Record:
+        key = row["account_id"]
         policy = self._installation.overridden(own_policy(row))
         balance = AccountBalance(
             version=row["version"],

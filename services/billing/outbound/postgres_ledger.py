@@ -8,11 +8,13 @@ import asyncpg
 
 from services.billing.domain.hold import Hold
 from services.billing.domain.page import Page
+from services.billing.domain.receipt import Receipts
 from services.billing.domain.spending import DaySpent
 from services.billing.outbound import postgres_page
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_entries import store_entries
 from services.billing.outbound.postgres_limits import forget_minutes
+from services.billing.outbound.postgres_receipts import store_receipts
 from services.billing.ports import Books, Scope, Transaction
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
@@ -83,6 +85,10 @@ class PostgresTransaction:
         self.written += await mark_dirty(
             self._connection, BILLING_ACCOUNTS.name, list(page.entries.changed_accounts)
         )
+
+    async def store_receipts(self, receipts: Receipts) -> None:
+        """Store what a page means for the read side."""
+        await store_receipts(self._connection, receipts)
 
 
 class PostgresLedger:

@@ -9,6 +9,7 @@ from services.billing.domain.fact import Fact, checked_fact
 from services.billing.domain.generation import month_of_generation
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
+from services.billing.domain.receipt import Position, receipts_of
 from services.billing.domain.settle import settle_finished
 from services.billing.ports import Ledger, Observer, Scope, Transaction
 from shared.clock import Clock
@@ -16,6 +17,7 @@ from shared.errors import PoisonRecord
 from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.codec import Received
 from shared.events.generations import GenerationAbandoned, GenerationFinished
+from shared.ids import GenerationId
 from shared.telemetry.logging import get_logger, unit_of_work
 
 
@@ -65,6 +67,7 @@ class PostFacts:
         for fact in facts:
             self._book(page, fact)
         await transaction.store(page)
+        await transaction.store_receipts(receipts_of(page, _positions(fresh)))
         return repeated, page.entries
 
     def _book(self, page: Page, fact: Fact) -> None:
@@ -86,6 +89,16 @@ def _readable(received: Received) -> Fact:
         return checked_fact(received.event)
     except (ValueError, OverflowError, OSError) as error:
         raise PoisonRecord(f"{type(received.event).__name__}: {error}") from None
+
+
+def _positions(received: Sequence[Received]) -> dict[GenerationId, Position]:
+    """Where each generation was first told of: of several facts the first is booked."""
+    positions: dict[GenerationId, Position] = {}
+    for each in received:
+        if isinstance(each.event, GenerationFinished):
+            position = Position(each.partition, each.offset)
+            positions.setdefault(each.event.generation_id, position)
+    return positions
 
 
 def _scope(facts: Sequence[Fact]) -> Scope:

@@ -18,6 +18,9 @@ from shared.events.replies import AttemptSummary
 from shared.events.usage import Usage
 from shared.ids import RunId
 
+WORD_CHARACTERS_MAX = 64
+"""A provider's own words for finish reason and service tier are cut to this in facts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
@@ -74,6 +77,7 @@ class Run:
     usage: Usage | None = None
     delivered_bytes: int = 0
     finish_reason: str | None = None
+    native_finish_reason: str | None = None
 
     def used(self, *, is_complete: bool) -> Usage | None:
         """Usage as told, or estimated from what was delivered; None when nothing was.
@@ -115,9 +119,14 @@ class Run:
             spend=self.promise.spend if self.promise else None,
             attempts=tuple(self.attempts),
             finish_reason="error" if isinstance(ending, Failed) else self.finish_reason,
+            native_finish_reason=_word(self.native_finish_reason),
             streamed=self.request is not None and self.request.is_streamed,
             started_at=self.began_at,
             finished_at=now,
+            requested_model=self.request.models[0] if self.request else None,
+            first_token_ms=_milliseconds(self.first_token_seconds),
+            service_tier=_word(ending.service_tier) if isinstance(ending, Completed) else None,
+            origin=self.asked.origin,
         )
 
     def summaries(self) -> tuple[AttemptSummary, ...]:
@@ -134,6 +143,20 @@ class Run:
             )
             for receipt in self.attempts
         )
+
+
+def _word(text: str | None) -> str | None:
+    """A word of the provider's as it may be kept: it is anybody's text, and facts hold no content."""
+    if text is None:
+        return None
+    shown = text[:WORD_CHARACTERS_MAX]
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(character if " " <= character <= "~" else "?" for character in shown)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 Outcome = Literal["completed", "failed", "cancelled"]

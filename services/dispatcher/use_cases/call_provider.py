@@ -181,3 +181,4 @@ def _note_choices(run: Run, choices: list[Choice]) -> None:
     for choice in choices:
         if choice.finish_reason is not None:
             run.finish_reason = choice.finish_reason
+            run.native_finish_reason = choice.native_finish_reason

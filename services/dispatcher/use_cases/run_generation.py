@@ -255,7 +255,9 @@ def _receipt(
         model=attempt.model,
         tier=attempt.tier,
         credential_id=attempt.credential.credential_id if attempt.is_byok else None,
+        credential_label=attempt.credential.label if attempt.is_byok else None,
         status=status,
         failure=failure,
         latency_ms=round(took.total_seconds() * 1000),
+        prices=None if failure is None else attempt.endpoint.prices,
     )

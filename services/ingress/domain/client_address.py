@@ -40,12 +40,15 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Netw
 
 def shown_user_agent(header: str | None) -> str | None:
     """What a client calls itself, printable and cut to its limit."""
-    if not header:
-        return None
-    return "".join(
-        character if " " <= character <= "~" else "?"
-        for character in header[:USER_AGENT_CHARACTERS_MAX]
-    )
+    return printable(header, USER_AGENT_CHARACTERS_MAX) if header else None
+
+
+def printable(header: str, characters_max: int) -> str:
+    """A header's value cut to a length, with a question mark for what is not printable ASCII."""
+    shown = header[:characters_max]
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(character if " " <= character <= "~" else "?" for character in shown)
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

@@ -7,7 +7,12 @@ from typing_extensions import override
 from services.ingress.ports import Billing, CredentialCommands, Plans
 from shared.events.envelope import CallReply, Event
 from shared.events.plans import ExplainPlan
-from shared.events.topics import BILLING_COMMANDS, CREDENTIALS_COMMANDS, ROUTING_PLANS
+from shared.events.topics import (
+    BILLING_COMMANDS,
+    BILLING_QUERIES,
+    CREDENTIALS_COMMANDS,
+    ROUTING_PLANS,
+)
 from shared.ids import AccountId
 from shared.kafka.calls import Calls
 
@@ -43,6 +48,24 @@ class KafkaBilling(Billing):
     async def ask(self, query: Event, *, account_id: AccountId) -> CallReply:
         return await self._calls.call(
             BILLING_COMMANDS,
+            query,
+            key=account_id,
+            callee="billing",
+            deadline_seconds=CALL_SECONDS_MAX,
+        )
+
+
+class KafkaBillingQueries(Billing):
+    """billing, by calls that change nothing."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Use the process's calls."""
+        self._calls = calls
+
+    @override
+    async def ask(self, query: Event, *, account_id: AccountId) -> CallReply:
+        return await self._calls.call(
+            BILLING_QUERIES,
             query,
             key=account_id,
             callee="billing",

@@ -18,6 +18,7 @@ from shared.events.topics import ACCOUNTS_STATE, API_KEYS_STATE
 from shared.ids import AccountId, ApiKeyHash, MemberId
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
+from shared.postgres.dirty_keys import one_by_one
 from shared.postgres.outbox import Written, mark_dirty
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Connection, Pool, in_transaction
@@ -75,7 +76,7 @@ class PostgresAccounts:
     def __init__(self, pool: Pool, producer: EventProducer) -> None:
         """What is committed is published at once, or by the sweeper of any ingress process."""
         self._pool = pool
-        self._relay = OutboxRelay(pool, producer, StateReader(producer))
+        self._relay = OutboxRelay(pool, producer, one_by_one(StateReader(producer)))
 
     async def create(
         self, *, account_id: AccountId, name: str, owner_id: MemberId, keys: list[NewApiKey]

@@ -25,6 +25,7 @@ where account_id = $1 and hash = any($2::text[]) and not disabled and deleted_at
     and (expires_at is null or clock_timestamp() < expires_at)
 """
 _MEMBERS = "select id::text from members where account_id = $1 and id::text = any($2::text[])"
+_KEYS_OF_MEMBER = "select hash from api_keys where account_id = $1 and member_id::text = $2"
 
 
 class PostgresApiKeys(ApiKeys, Members):
@@ -69,6 +70,12 @@ class PostgresApiKeys(ApiKeys, Members):
         with translate():
             rows = await self._pool.fetch(_MEMBERS, account_id, list(member_ids))
         return {MemberId(row["id"]) for row in rows}
+
+    @override
+    async def key_hashes_of(self, account_id: AccountId, member_id: MemberId) -> set[ApiKeyHash]:
+        with translate():
+            rows = await self._pool.fetch(_KEYS_OF_MEMBER, account_id, member_id)
+        return {ApiKeyHash(row["hash"]) for row in rows}
 
 
 def limit_of(row: Any) -> KeyLimit:

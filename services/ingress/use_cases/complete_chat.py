@@ -30,6 +30,7 @@ from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events.completions import CompletionRequested, ReplyFrame
 from shared.events.envelope import type_of
+from shared.events.generations import RequestOrigin
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart
 from shared.ids import GenerationId, InstanceId
 from shared.sealing import Seal, SealBroken
@@ -190,6 +191,7 @@ class CompleteChat:
         body: bytes,
         *,
         anthropic_betas: Sequence[str] = (),
+        origin: RequestOrigin | None = None,
     ) -> Completion | Refusal:
         """Ask for the completion; returns once that is durable. The betas were checked before.
 
@@ -222,6 +224,7 @@ class CompleteChat:
             received_at=received_at,
             start_by=received_at + timedelta(seconds=START_SECONDS),
             deadline=received_at + timedelta(seconds=self._generation_seconds_max),
+            origin=origin,
         )
         seal = Seal(data_key.plaintext, generation_id=generation_id, run_id="", direction="request")
         completion = Completion(waits, waiting=self._waiting, announcements=self._announcements)

@@ -122,6 +122,8 @@ async def test_the_client_s_own_bytes_reach_the_dispatcher(world: World) -> None
     request = world.dispatcher.requests[-1]
     assert request.account_id == world.account.account_id
     assert (request.start_by - request.received_at).total_seconds() == 15
+    assert request.origin is not None
+    assert request.origin.user_agent is not None
 
 
 async def test_beta_features_of_anthropic_reach_the_dispatcher_or_are_refused(world: World) -> None:

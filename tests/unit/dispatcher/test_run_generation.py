@@ -1,6 +1,7 @@
 """One generation from request to last frame, everything outside in memory."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,7 +20,7 @@ from shared.events.billing import (
     SpendRefused,
 )
 from shared.events.completions import GenerationCancelled
-from shared.events.generations import GenerationAbandoned, GenerationFinished
+from shared.events.generations import GenerationAbandoned, GenerationFinished, RequestOrigin
 from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
 from shared.events.routing import FallbackDecided, HealthChanged
 from shared.events.usage import Usage
@@ -112,6 +113,45 @@ async def test_shared_capacity_is_always_held_for_its_worst_case_and_costs_the_l
     assert isinstance(last, ReplyCompleted)
     assert (last.usage.is_byok, last.usage.cost_nano_usd) == (False, LIST_COST)
     assert world.fact.credential_id is None
+
+
+async def test_the_fact_has_all_that_a_receipt_shows(world: World) -> None:
+    world.own = [credential("own")]
+    world.platform = [platform()]
+    origin = RequestOrigin(user_agent="test/1")
+    request = msgspec.structs.replace(asked(now=world.clock.now()), origin=origin)
+    await world.run(
+        ProviderFailure(failure=FailureClass.RATE_LIMITED, status=429), whole(), request=request
+    )
+
+    fact = world.fact
+    failed, answered = fact.attempts
+    assert (failed.credential_id, failed.credential_label) == ("own", "sk-...abcd")
+    assert failed.prices == fact.prices
+    # nothing of a platform credential is told, and the generation's own prices say the rest
+    assert (answered.credential_id, answered.credential_label) == (None, None)
+    assert answered.prices is None
+    assert fact.requested_model == fact.model
+    assert fact.first_token_ms is not None
+    assert fact.origin == origin
+
+
+async def test_a_providers_own_words_are_cut_and_printable_in_the_fact(world: World) -> None:
+    world.own = [credential("own")]
+    answer = whole()
+    (choice,) = answer.choices
+    choice = msgspec.structs.replace(choice, native_finish_reason="end\x00\u00fc" + "x" * 99)
+    await world.run(replace(answer, choices=[choice], service_tier="\n"))
+
+    assert world.fact.native_finish_reason == "end??" + "x" * 59
+    assert world.fact.service_tier == "?"
+
+
+async def test_an_unanswered_request_still_says_what_was_asked_for(world: World) -> None:
+    await world.run()
+
+    assert world.fact.model is None
+    assert world.fact.requested_model is not None
 
 
 async def test_the_fact_is_durable_before_the_last_frame(world: World) -> None:

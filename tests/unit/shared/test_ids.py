@@ -1,11 +1,12 @@
 """Ids tell their time and never show a key."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from shared.ids import (
     GenerationId,
+    first_generation_id,
     hash_api_key,
     month_of,
     new_generation_id,
@@ -39,3 +40,13 @@ def test_a_key_is_kept_as_its_sha256_even_when_it_is_nonsense() -> None:
     assert hash_api_key("abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_the_first_id_of_a_day_sorts_before_all_of_that_day_and_after_all_before() -> None:
+    day = date(2026, 3, 1)
+    first, next_first = first_generation_id(day), first_generation_id(day, days_later=1)
+
+    assert started_at(first) == datetime(2026, 3, 1, tzinfo=UTC)
+    assert started_at(next_first) == datetime(2026, 3, 2, tzinfo=UTC)
+    assert first < next_first < new_generation_id()
+    assert first_generation_id(date.min) == "gen-00000000-0000-7000-8000-000000000000"

@@ -8,6 +8,7 @@ from aiohttp import web
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http.api_key_pages import ApiKeyPages
+from services.ingress.inbound.http.billing_pages import BillingPages
 from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions
@@ -37,6 +38,7 @@ def ingress_app(
     api_keys: ApiKeyPages,
     byok: ByokPages,
     plan: PlanPage,
+    billing: BillingPages,
     operator: OperatorPages | None,
     stripe: StripeWebhook | None,
 ) -> web.Application:
@@ -53,6 +55,10 @@ def ingress_app(
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
+        "/credits": {"GET": managed(billing.credits)},
+        "/activity": {"GET": managed(billing.activity)},
+        "/generation": {"GET": billing.generation},
+        "/generations": {"GET": managed(billing.generations)},
         "/keys": {"GET": managed(api_keys.page), "POST": managed(api_keys.create)},
         "/keys/{hash}": {
             "GET": managed(api_keys.get),

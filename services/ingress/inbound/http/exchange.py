@@ -48,6 +48,15 @@ class Exchange:
             body=body, status=status, headers=self.headers or None, content_type=_JSON
         )
 
+    def document(self, body: bytes, content_type: str) -> web.Response:
+        """Answer with text of another kind, in UTF-8."""
+        return web.Response(
+            body=body,
+            headers=self.headers or None,
+            content_type=content_type,
+            charset="utf-8",
+        )
+
     def refuse(self, refusal: Refusal, *, metadata: msgspec.Raw | None = None) -> web.Response:
         """Answer with the error envelope."""
         if refusal.retry_after_seconds is not None:

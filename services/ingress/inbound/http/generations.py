@@ -10,6 +10,7 @@ from aiohttp import web
 from services.ingress.domain import api_key
 from services.ingress.domain.embeddings_request import AnyRequest
 from services.ingress.domain.refusals import Refusal
+from services.ingress.domain.request_origin import request_origin
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.error_envelope import refusal_of
 from services.ingress.inbound.http.exchange import CLIENT_LEFT, Exchange
@@ -154,7 +155,12 @@ class Generations:
             if isinstance(anthropic_betas, Refusal):
                 return anthropic_betas
             completion = await self._complete_chat.begin(
-                generation_id, caller, request, body, anthropic_betas=anthropic_betas
+                generation_id,
+                caller,
+                request,
+                body,
+                anthropic_betas=anthropic_betas,
+                origin=request_origin(exchange.request.headers),
             )
         return completion if isinstance(completion, Refusal) else (completion, request)
 

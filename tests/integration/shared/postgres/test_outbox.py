@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import Unavailable
 from shared.kafka.record import Record
+from shared.postgres.dirty_keys import one_by_one
 from shared.postgres.outbox import Written, mark_dirty, store_facts
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Connection, Pool, in_transaction
@@ -67,7 +68,7 @@ def producer() -> ScriptedProducer:
 @pytest.fixture
 async def relay(boxes: Pool, producer: ScriptedProducer) -> OutboxRelay:
     await boxes.execute("create table account (id text primary key, balance integer not null)")
-    return OutboxRelay(boxes, producer, read_state)
+    return OutboxRelay(boxes, producer, one_by_one(read_state))
 
 
 @asynccontextmanager
@@ -257,7 +258,7 @@ async def test_an_old_state_cannot_overtake_a_new_one(
     slow = ScriptedProducer()
     slow.sent = producer.sent  # one log behind both
     slow.may_acknowledge.clear()
-    other_process = OutboxRelay(boxes, slow, read_state)
+    other_process = OutboxRelay(boxes, slow, one_by_one(read_state))
     first = await set_balances(boxes, ada=1)
     async with asyncio.TaskGroup() as group:
         group.create_task(other_process.publish_now(first))
@@ -281,7 +282,7 @@ async def test_who_gave_a_key_up_sends_it_again_although_another_published_it(
     other_process = relay
     failing = ScriptedProducer()
     failing.is_silent = True
-    gave_up = OutboxRelay(boxes, failing, read_state)
+    gave_up = OutboxRelay(boxes, failing, one_by_one(read_state))
     written = await set_balances(boxes, ada=1)
     assert not await gave_up.publish_now(written)
     await set_balances(boxes, ada=2)
@@ -300,7 +301,7 @@ async def test_who_gave_a_key_up_sends_it_again_although_another_published_it(
 async def test_several_processes_publish_everything_and_end_with_the_last_state(
     boxes: Pool, relay: OutboxRelay, producer: ScriptedProducer
 ) -> None:
-    relays = [relay, OutboxRelay(boxes, producer, read_state)]
+    relays = [relay, OutboxRelay(boxes, producer, one_by_one(read_state))]
     accounts = ["ada", "bob", "cid"]
 
     async def change(number: int) -> None:
