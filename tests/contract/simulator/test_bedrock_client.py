@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import boto3
@@ -67,7 +68,12 @@ def _converse(**parts: Any) -> Callable[[Any], Any]:
 
 def _events(**parts: Any) -> Callable[[Any], Any]:
     given = {"modelId": MODEL, "messages": MESSAGES, **parts}
-    return lambda client: list(client.converse_stream(**given)["stream"])
+
+    def read(client: Any) -> Any:
+        with closing(client.converse_stream(**given)["stream"]) as events:
+            return list(events)
+
+    return read
 
 
 @pytest.mark.parametrize("key", [KEY, "ASIASIMULATOR000001"])
