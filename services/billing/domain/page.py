@@ -12,6 +12,7 @@ from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import Abandonment, Finished, Settlement
 from services.billing.domain.hold import Hold, HoldEnding
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
+from services.billing.domain.months import Months
 from shared.events.billing import SpendRefused
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
@@ -77,6 +78,7 @@ class Page:
     abandonments: dict[GenerationId, Abandonment] = field(default_factory=dict)
     refusals: dict[HoldId, SpendRefused] = field(default_factory=dict)
     top_ups: dict[tuple[AccountId, str], TopUp] = field(default_factory=dict)
+    months: Months = field(default_factory=Months)
     entries: Entries = field(default_factory=Entries)
 
     def account(self, account_id: AccountId) -> Account:
@@ -105,14 +107,18 @@ class Page:
         generation_id: GenerationId | None = None,
         hold_id: HoldId | None = None,
     ) -> None:
-        """Move money, of which nothing is no movement; ValueError when there is not enough."""
+        """Move money, of which nothing is no movement; ValueError when there is not enough.
+
+        What belongs to a closed `month` is written into an open one and names it.
+        """
         if amount_nano_usd == 0:
             return
         if amount_nano_usd < 0:
             raise ValueError("a transfer moves more than nothing")
         transfer = Transfer(
             transfer_id=f"{about}/{kind}",
-            month=month,
+            month=self.months.posting(month),
+            corrects_month=self.months.corrected(month),
             kind=kind,
             account_id=account_id,
             debit=debit,

@@ -41,8 +41,9 @@ with sides as (
     select account_id, count(*) as used from generations
     where kind in ('fee_waived', 'fee_deducted') and not exists (
         select from abandonments
-        where abandonments.month = generations.month and abandonments.kind = 'abandoned'
+        where abandonments.month = coalesce(generations.corrects_month, generations.month)
           and abandonments.generation_id = generations.generation_id
+          and abandonments.kind = 'abandoned'
     )
     group by 1
 )

@@ -12,6 +12,7 @@ from services.billing.domain.generation import (
     SettlementKind,
 )
 from services.billing.domain.hold import Hold
+from services.billing.domain.months import Months
 from services.billing.domain.page import Page, TopUp
 from services.billing.domain.spending import DaySpent, first_day_needed
 from services.billing.ports import Scope
@@ -37,6 +38,13 @@ _SETTLEMENTS = """
 select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, list_cost_nano_usd,
        collected_nano_usd, uncollected_nano_usd
 from generations where month = any($1::text[]) and generation_id = any($2::text[])
+"""
+_CLOSED_MONTHS = "select month from closed_months"
+_LATE_SETTLEMENTS = """
+select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, list_cost_nano_usd,
+       collected_nano_usd, uncollected_nano_usd
+from late_generations join generations using (month, generation_id)
+where generation_id = any($1::text[])
 """
 _ABANDONMENTS = """
 select generation_id, account_id, kind, reason
@@ -75,17 +83,18 @@ group by 1, 2, 3
 """
 
 
-async def read_page(connection: Connection, scope: Scope) -> Page:
+async def read_page(connection: Connection, scope: Scope, current_month: str) -> Page:
     """Lock a scope's accounts, making those that are new, and read what else it names."""
     page = Page()
     if scope.account_ids:
         await _lock_accounts(connection, page, scope.account_ids)
+    page.months = await _read_months(connection, scope.months, current_month)
     await _read_rest(connection, page, scope)
     return page
 
 
 async def read_expired(
-    connection: Connection, now: datetime, holds_max: int
+    connection: Connection, now: datetime, holds_max: int, current_month: str
 ) -> tuple[Page, list[Hold]]:
     """The page of open holds past their time, without accounts that somebody else works on."""
     page = Page()
@@ -100,6 +109,7 @@ async def read_expired(
     _add_holds(page, await connection.fetch(_NAMED_HOLDS, sorted(hold_ids)))
     expired = [hold for hold in page.open_holds.values() if hold.hold_until <= now]
     months = sorted({hold.month for hold in expired})
+    page.months = await _read_months(connection, months, current_month)
     await _read_allotments(connection, page, months)
     return page, expired
 
@@ -132,12 +142,23 @@ async def _lock_accounts(connection: Connection, page: Page, wanted: set[Account
         _add_accounts(page, await connection.fetch(_LOCK_ACCOUNTS, missing))
 
 
+async def _read_months(connection: Connection, months: Iterable[str], current_month: str) -> Months:
+    """Which months are closed; not asked while everything is of the current month, which is open."""
+    if all(month == current_month for month in months):
+        return Months(current=current_month)
+    closed = await connection.fetch(_CLOSED_MONTHS)
+    return Months(current=current_month, closed=frozenset(row["month"] for row in closed))
+
+
 async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
     months = sorted(scope.months)
     if scope.generation_ids:
         ids = sorted(scope.generation_ids)
         for row in await connection.fetch(_SETTLEMENTS, months, ids):
             page.settlements[row["generation_id"]] = _settlement(row)
+        if page.months.closed:
+            for row in await connection.fetch(_LATE_SETTLEMENTS, ids):
+                page.settlements[row["generation_id"]] = _settlement(row)
         for row in await connection.fetch(_ABANDONMENTS, months, ids):
             # of the two 'abandoned' comes last, and is the one that counts
             page.abandonments[row["generation_id"]] = _abandonment(row)
