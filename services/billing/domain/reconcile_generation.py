@@ -60,8 +60,8 @@ class _Dossier:
     def subject(self) -> str:
         """What a difference is about."""
         accounts = {each.account_id for each in self.booked}
-        accounts |= {each.account_id for each in self.finished}
-        accounts |= {each.account_id for each in self.abandoned}
+        accounts = accounts or {each.account_id for each in self.finished}
+        accounts = accounts or {each.account_id for each in self.abandoned}
         return f"generation {self.generation_id} of account {', '.join(sorted(accounts)) or '?'}"
 
     @property
@@ -198,16 +198,11 @@ def _abandonments(dossier: _Dossier, booked: Booked | None) -> None:
             what = f"abandonment of the fact at {_at(certain[0])}"
             dossier.differ(DifferenceKind.FACT_NOT_BOOKED, what, kept="none", expected="one")
         dossier.found.in_flight["facts"] += len(counting) if not certain else 0
-    elif (
-        not dossier.abandoned
-        and started_at(dossier.generation_id).timestamp() >= dossier.sight.facts_from
-    ):
-        dossier.differ(
-            DifferenceKind.BOOKING_WITHOUT_FACT,
-            "fact of its abandonment",
-            kept="none",
-            expected="one",
-        )
+        return
+    told = any(each.account_id == kept.account_id for each in dossier.abandoned)
+    if not told and started_at(dossier.generation_id).timestamp() >= dossier.sight.facts_from:
+        what = "fact of its abandonment"
+        dossier.differ(DifferenceKind.BOOKING_WITHOUT_FACT, what, kept="none", expected="one")
 
 
 def _is_reversed(dossier: _Dossier, booked: Booked | None) -> bool:

@@ -73,7 +73,7 @@ def _movement(name: str, evidence: Sequence[Evidence], sight: Sight) -> Findings
     """Money that moved without a generation, such as a top-up, and the event that tells of it."""
     found = Findings()
     subject = f"movement {name}"
-    moved, told = of(evidence, Moved), of(evidence, Told)
+    moved, told, waiting = of(evidence, Moved), of(evidence, Told), of(evidence, Waiting)
     for row in of(evidence, ToppedUp):
         found.equal(
             DifferenceKind.WRONG_TRANSFERS,
@@ -91,7 +91,7 @@ def _movement(name: str, evidence: Sequence[Evidence], sight: Sight) -> Findings
                 kept=int(each.amount),
                 expected=sum(int(row.amount) for row in moved),
             )
-    elif moved and of(evidence, Waiting):
+    elif moved and waiting:
         found.in_flight["events"] += 1
     elif moved:
         if moved[0].at >= sight.fees_from and sight.period.surely_holds(moved[0].at):

@@ -5,7 +5,7 @@ No group is joined and nothing is committed; memory does not grow with the topic
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consume
 
 _SECONDS_MAX: Final = 30.0
 _RECORDS_AT_ONCE: Final = 2_000
+_GATHER_SECONDS: Final = 0.02
 DEAD_LETTERS_MAX: Final = 100_000
 """Dead letters are kept in memory by their place; more of them need a person, not a program."""
 
@@ -67,7 +68,7 @@ class KafkaHistory:
             facts = await self._partitions(INFERENCE_GENERATIONS)
             fees = await self._partitions(BILLING_FEES)
             accounts = await self._partitions(BILLING_ACCOUNTS)
-            async with asyncio.timeout(_SECONDS_MAX), open_consumer(self._config) as consumer:
+            async with asyncio.timeout(_SECONDS_MAX), _open(self._config) as consumer:
                 ends = await consumer.end_offsets([*fees, *accounts])
                 committed = await self._committed()
                 since = int((period.begin - CLOCKS_APART).timestamp() * 1000)
@@ -85,7 +86,7 @@ class KafkaHistory:
         with _translated():
             for topic in (INFERENCE_GENERATIONS, BILLING_FEES, BILLING_ACCOUNTS, DEAD_LETTERS):
                 partitions = await self._partitions(topic)
-                async with asyncio.timeout(_SECONDS_MAX), open_consumer(self._config) as consumer:
+                async with asyncio.timeout(_SECONDS_MAX), _open(self._config) as consumer:
                     ends = await consumer.end_offsets(partitions)
                 found.append({tp.partition: end for tp, end in ends.items()})
         facts, fees, accounts, dead_letters = found
@@ -97,7 +98,7 @@ class KafkaHistory:
         with _translated():
             for topic in (INFERENCE_GENERATIONS, BILLING_FEES):
                 partitions = await self._partitions(topic)
-                async with asyncio.timeout(_SECONDS_MAX), open_consumer(self._config) as consumer:
+                async with asyncio.timeout(_SECONDS_MAX), _open(self._config) as consumer:
                     begins = await consumer.beginning_offsets(partitions)
                 found.append({tp.partition: begin for tp, begin in begins.items()})
         return Begins(facts=found[0], fees=found[1])
@@ -179,7 +180,7 @@ class KafkaHistory:
         self, topic: Topic, starts: Mapping[int, int], ends: Mapping[int, int]
     ) -> AsyncIterator[Sequence[Any]]:
         """Records of all partitions, in order within each, from `starts` until `ends`."""
-        async with open_consumer(self._config) as consumer:
+        async with _open(self._config) as consumer:
             with _translated(topic.name):
                 partitions = await self._partitions(topic)
                 begins = {tp: starts.get(tp.partition, 0) for tp in partitions}
@@ -201,6 +202,11 @@ class KafkaHistory:
                     ]
                     if records:
                         yield records
+
+
+def _open(config: KafkaConfig) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """A consumer of no group; at the end of what there is it waits for no more than a moment."""
+    return open_consumer(config, gather_seconds=_GATHER_SECONDS)
 
 
 @contextmanager

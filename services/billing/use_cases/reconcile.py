@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.billing.domain.difference import Difference, DifferenceKind
-from services.billing.domain.evidence import Booked, Evidence, Finished, Moved, Told
+from services.billing.domain.evidence import Abandoned, Booked, Evidence, Finished, Moved, Told
 from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.period import CLOCKS_APART, Period
 from services.billing.domain.reconcile_others import reconcile
@@ -61,7 +61,7 @@ class Report:
             "in_flight": {name: self.in_flight[name] for name in ("facts", "events", "states")},
             "dead_letters": self.dead_letters,
             "facts_since": None if self.facts_since is None else self.facts_since.isoformat(),
-            **{name: self.looked_at[name] for name in _LOOKED_AT.values()},
+            **{name: self.looked_at[name] for name in dict.fromkeys(_LOOKED_AT.values())},
             "sealed_months": self.sealed_months,
             "offsets": {
                 str(partition): {"from": begin, "committed": committed, "to": end}
@@ -73,6 +73,7 @@ class Report:
 
 _LOOKED_AT: Final[dict[type[Evidence], str]] = {
     Finished: "facts",
+    Abandoned: "facts",
     Booked: "generations",
     Moved: "transfers",
     Told: "fee_events",
