@@ -13,7 +13,7 @@ create table closed_months (
 -- The hash is over the columns named here, so that columns added later do not change it, and over
 -- the seal of the month before.
 create table month_seals (
-    month text primary key references closed_months,
+    month text primary key,
     transfers bigint not null,
     generations bigint not null,
     amount_nano_usd numeric(38, 0) not null,

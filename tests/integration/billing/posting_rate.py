@@ -126,7 +126,7 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Non
         await pool.expire_connections()
         relay = OutboxRelay(pool, _Discarded(), AccountStates(producer, clock, policy))
         publications = Publications(relay)
-        ledger = PostgresLedger(pool, producer, publications)
+        ledger = PostgresLedger(pool, producer, publications, clock)
         observer = PrometheusObserver(Metrics())
         await KeepHouse(ledger, clock, observer).open_months()
         post = PostFacts(ledger, policy, clock, observer)

@@ -119,7 +119,7 @@ async def tell(world: World, *events: Event, event_id: str | None = None) -> Non
         await world.producer.send(record)
 
 
-async def live(world: World) -> Story:
+async def live(world: World, database: asyncpg.Connection) -> Story:
     """Let everything happen that can: the story, with repetitions, contradictions and poison."""
     account, poor = AccountId(new_id()), AccountId(new_id())
     story = Story(
@@ -159,6 +159,13 @@ async def live(world: World) -> Story:
         await tell(world, fact, fact)
         again = EventId(new_id())
         await tell(world, fact, fact, event_id=again)
+    booked = "select count(*) from generations where account_id = $1"
+
+    async def all_are_booked() -> bool:
+        return bool(await database.fetchval(booked, account) == 4)
+
+    # Another account's facts stand in another partition: only now can it not be the first.
+    await wait_until(all_are_booked, deadline_seconds=20)
     await tell(
         world,
         finished(account=poor, generation_id=story.unpaid, is_byok=False),

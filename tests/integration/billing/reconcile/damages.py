@@ -186,6 +186,7 @@ DAMAGES: Mapping[str, Damage] = {
 async def damaged(database: asyncpg.Connection, *statements: str) -> AsyncIterator[None]:
     """The books with something done to them that their triggers forbid; put back at the end."""
     for table in _TABLES:
+        await database.execute(f"drop table if exists saved_{table}")
         await database.execute(f"create table saved_{table} as select * from {table}")
     await _without_triggers(database, *statements)
     try:

@@ -96,11 +96,11 @@ async def _available(database: asyncpg.Connection, account: AccountId) -> int:
     )
 
 
-async def test_a_month_is_not_sealed_before_it_is_over(config: BillingConfig, desk: Desk) -> None:
+@pytest.mark.usefixtures("desk")
+async def test_a_month_is_not_sealed_before_it_is_over(config: BillingConfig) -> None:
     refused = await _seal(config, month_of(SystemClock().now()))
     assert isinstance(refused, NotSealed)
     assert "is not over" in refused.reason
-    assert desk.billing
 
 
 async def test_a_sealed_month_is_not_sealed_again(
@@ -195,7 +195,7 @@ async def test_a_late_abandonment_reverses_what_was_posted_in_the_open_month(
 
 
 async def test_a_month_that_is_closed_while_a_page_is_written_takes_nothing_more(
-    config: BillingConfig, desk: Desk, database: asyncpg.Connection, calendar: Calendar
+    desk: Desk, database: asyncpg.Connection, calendar: Calendar
 ) -> None:
     """The page was read before the closing; the database refuses it, and it is read again."""
     refused = generation(9, datetime(2026, 3, 1, tzinfo=UTC))
@@ -216,7 +216,6 @@ async def test_a_month_that_is_closed_while_a_page_is_written_takes_nothing_more
     now = month_of(SystemClock().now())
     assert await _rows(database, refused) == [(now, "2026-03")]
     assert await database.fetchval("select month from closed_months where month = '2026-03'")
-    assert config.kafka
 
 
 async def test_the_next_seal_chains_and_a_change_behind_the_seal_is_found(
