@@ -12,8 +12,8 @@ from services.billing.config import BillingConfig
 from services.billing.domain.period import Period, first_moment
 from services.billing.inbound.kafka_inbound import FACTS_GROUP, command_server, facts_consumer
 from services.billing.outbound.account_states import AccountStates
+from services.billing.outbound.kafka_evidence import KafkaEvidence
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
-from services.billing.outbound.kafka_history import KafkaHistory
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.postgres_seals import PostgresSeals
 from services.billing.outbound.postgres_snapshot import open_snapshot
@@ -171,7 +171,7 @@ async def open_reconciling(
     async with open_pool(config.postgres, application_name="billing-tool") as pool:
         places = Reconciled(
             snapshot=lambda: open_snapshot(pool),
-            history=KafkaHistory(config.kafka, facts_group=FACTS_GROUP),
+            history=KafkaEvidence(config.kafka, facts_group=FACTS_GROUP),
             gathering=open_gathering,
         )
         yield Reconciling(

@@ -19,6 +19,7 @@ from services.billing.domain.evidence import (
     Unreadable,
     Waiting,
 )
+from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.reconcile_generation import reconcile_generation
 from services.billing.domain.reconciled import Findings, Sight, of
 from shared.ids import GenerationId
@@ -74,12 +75,13 @@ def _movement(name: str, evidence: Sequence[Evidence], sight: Sight) -> Findings
     found = Findings()
     subject = f"movement {name}"
     moved, told, waiting = of(evidence, Moved), of(evidence, Told), of(evidence, Waiting)
+    change = _change_of_credits(moved)
     for row in of(evidence, ToppedUp):
         found.equal(
             DifferenceKind.WRONG_TRANSFERS,
             f"{subject} of account {row.account_id}",
-            "transfers of the top-up",
-            kept=sum(int(each.amount) for each in moved),
+            "what its transfers change credits by",
+            kept=change,
             expected=int(row.amount),
         )
     if moved and told:
@@ -88,8 +90,8 @@ def _movement(name: str, evidence: Sequence[Evidence], sight: Sight) -> Findings
                 DifferenceKind.TOLD_WRONGLY,
                 f"{subject} of account {each.account_id}",
                 f"amount at partition {each.partition} offset {each.offset}",
-                kept=int(each.amount),
-                expected=sum(int(row.amount) for row in moved),
+                kept=abs(int(each.amount)),
+                expected=abs(change),
             )
     elif moved and waiting:
         found.in_flight["events"] += 1
@@ -113,6 +115,15 @@ def _movement(name: str, evidence: Sequence[Evidence], sight: Sight) -> Findings
             expected="not told",
         )
     return found
+
+
+def _change_of_credits(moved: Sequence[Moved]) -> int:
+    """What transfers add to an account's credits, below zero what they take."""
+    name = f"{LedgerAccount.CUSTOMER_CREDITS}/"
+    return sum(
+        int(each.amount) * (each.credit.startswith(name) - each.debit.startswith(name))
+        for each in moved
+    )
 
 
 def _account(name: str, evidence: Sequence[Evidence]) -> Findings:

@@ -28,8 +28,9 @@ _decoder = msgspec.msgpack.Decoder(tuple[str, Evidence])
 class SpilledGathering:
     """The port Gathering."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, buffered_bytes_max: int) -> None:
         """`folder` is empty and ours."""
+        self._buffered_bytes_max = buffered_bytes_max
         self._folder = folder
         self._buffers = [bytearray() for _ in range(BUCKETS)]
         self._buffered_bytes = 0
@@ -41,7 +42,7 @@ class SpilledGathering:
             buffer = self._buffers[_bucket(row[0])]
             buffer += len(encoded).to_bytes(_LENGTH_BYTES) + encoded
             self._buffered_bytes += _LENGTH_BYTES + len(encoded)
-        if self._buffered_bytes > BUFFERED_BYTES_MAX:
+        if self._buffered_bytes > self._buffered_bytes_max:
             await asyncio.to_thread(self._spill)
 
     async def groups(self) -> AsyncIterator[tuple[str, list[Evidence]]]:
@@ -79,10 +80,12 @@ def _bucket(key: str) -> int:
 
 
 @asynccontextmanager
-async def open_gathering() -> AsyncIterator[SpilledGathering]:
+async def open_gathering(
+    *, buffered_bytes_max: int = BUFFERED_BYTES_MAX
+) -> AsyncIterator[SpilledGathering]:
     """A gathering whose folder (below TMPDIR) goes when the block ends."""
     folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="openroute-reconcile-")
     try:
-        yield SpilledGathering(Path(folder.name))
+        yield SpilledGathering(Path(folder.name), buffered_bytes_max=buffered_bytes_max)
     finally:
         await asyncio.to_thread(folder.cleanup)

@@ -54,7 +54,7 @@ DEAD_LETTERS_MAX: Final = 100_000
 """Dead letters are kept in memory by their place; more of them need a person, not a program."""
 
 
-class KafkaHistory:
+class KafkaEvidence:
     """The port History."""
 
     def __init__(self, config: KafkaConfig, *, facts_group: str) -> None:
