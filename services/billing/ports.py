@@ -205,8 +205,11 @@ class BooksSnapshot(Protocol):
         """Everything added up."""
         ...
 
-    def rows(self, period: Period) -> AsyncIterator[Sequence[Row]]:
-        """All rows about generations that started in a period, and about accounts."""
+    def rows(self, period: Period, facts_from: Mapping[int, int]) -> AsyncIterator[Sequence[Row]]:
+        """All rows about generations that started in a period, and about accounts.
+
+        Of the inbox, what stands in Kafka from these offsets on, by partition.
+        """
         ...
 
     async def seals(self) -> list[Seal]:

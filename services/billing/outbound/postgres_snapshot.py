@@ -4,7 +4,7 @@ One REPEATABLE READ transaction, read through cursors: memory does not grow with
 billing writes on meanwhile.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -74,7 +74,10 @@ _TOP_UPS: Final = """
 select account_id, key, amount_nano_usd from top_ups where created_at >= $1 and created_at < $2
 """
 _INBOX: Final = """
-select source, event_id, record_partition, record_offset from inbox where topic = $1
+select source, event_id, record_partition, record_offset
+from inbox join unnest($2::integer[], $3::bigint[]) as read (partition, begin)
+  on record_partition = partition and record_offset >= begin
+where topic = $1
 """
 _OUTBOX: Final = "select records from outbox"
 _ACCOUNTS: Final = """
@@ -98,9 +101,12 @@ class PostgresSnapshot:
         with translate():
             return await read_books(self._connection)
 
-    async def rows(self, period: Period) -> AsyncIterator[Sequence[Row]]:
-        """All rows about generations that started in a period, and about accounts."""
+    async def rows(
+        self, period: Period, facts_from: Mapping[int, int]
+    ) -> AsyncIterator[Sequence[Row]]:
+        """All rows about generations that started in a period, about deliveries, and accounts."""
         bounds = (period.first_month, _id_at(period.begin), _id_at(period.end))
+        inbox = (INFERENCE_GENERATIONS.name, list(facts_from), list(facts_from.values()))
         # Whatever may have been told within the period on another machine's clock.
         moments = (period.begin - CLOCKS_APART, period.end + CLOCKS_APART)
         parts: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Row]], ...] = (
@@ -109,7 +115,7 @@ class PostgresSnapshot:
             (_ABANDONMENTS, bounds, _ended),
             (_HOLDS, bounds, _held),
             (_TOP_UPS, moments, _topped_up),
-            (_INBOX, (INFERENCE_GENERATIONS.name,), _taken_in),
+            (_INBOX, inbox, _taken_in),
             (_ACCOUNTS, (BILLING_ACCOUNTS.name,), _kept),
             (_ALLOTMENTS, (), _allotted),
         )

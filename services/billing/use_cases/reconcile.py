@@ -102,7 +102,7 @@ class Reconcile:
                 at = snapshot.at
                 self._check_books(report, await snapshot.books())
                 await self._check_seals(report, snapshot)
-                async for rows in snapshot.rows(period):
+                async for rows in snapshot.rows(period, starts.facts):
                     self._count(report, rows)
                     await gathering.add(rows)
             ends = await history.ends()

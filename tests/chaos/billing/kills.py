@@ -13,6 +13,7 @@ VICTIMS = ("billing", "postgres", "kafka")
 _PAUSE_SECONDS = (3.0, 9.0)
 _TWO_AT_ONCE = 0.25
 _RESTARTS_MAX = 3
+_LINE_CHARACTERS_MAX = 4_000
 
 
 class Kills:
@@ -57,6 +58,14 @@ class Kills:
                 break
         now: dict[str, int] = self._stack.manifest["pids"]
         for name, pid in self._pids.items():
-            self.died[name] += now.get(name) != pid
-        self.died = +self.died
+            if now.get(name) != pid:
+                self.died[name] += 1
+                self._say_why(name)
         self._pids = dict(now)
+
+    def _say_why(self, name: str) -> None:
+        """The last thing that a process which died by itself said of it."""
+        lines = self._stack.places.log(name).read_text(encoding="utf-8", errors="replace")
+        crashes = [line for line in lines.splitlines() if '"crashed"' in line]
+        said = crashes[-1][:_LINE_CHARACTERS_MAX] if crashes else "nothing"
+        sys.stderr.write(f"{name} died by itself, saying: {said}\n")
