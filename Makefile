@@ -40,8 +40,8 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy api-key-policy credit platform-credential catalog-publish vault-policies
-.PHONY: vault-rotate vault-retire audit-verify reconcile seal-month
+.PHONY: account account-policy api-key-policy credit refund correct platform-credential catalog-publish
+.PHONY: vault-policies vault-rotate vault-retire audit-verify reconcile seal-month
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -58,10 +58,24 @@ api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) 
 	$(call need,BYOK_ONLY,KEY_HASH=9f86d0... BYOK_ONLY=true)
 	$(OPERATIONS) api-key-policy --key-hash "$$KEY_HASH" --byok-only "$$BYOK_ONLY"
 
-credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only]
+credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only] [KIND=promotion]
 	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
 	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=5.00)
-	$(OPERATIONS) credit --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"}
+	$(OPERATIONS) credit --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"} \
+		$${KIND:+--kind "$$KIND"}
+
+refund: $(READY) ## book money that went back to a customer: ACCOUNT= AMOUNT=5.00 [KEY=once-only] [REASON=]
+	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
+	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=5.00)
+	$(OPERATIONS) refund --account "$$ACCOUNT" --amount "$$AMOUNT" $${KEY:+--key "$$KEY"} \
+		$${REASON:+--reason "$$REASON"}
+
+correct: $(READY) ## give credits, or take them: ACCOUNT= AMOUNT=-1.25 REASON= [REFERENCE=gen-...] [KEY=once-only]
+	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=-1.25 REASON="priced twice")
+	$(call need,AMOUNT,ACCOUNT=01a2... AMOUNT=-1.25 REASON="priced twice")
+	$(call need,REASON,ACCOUNT=01a2... AMOUNT=-1.25 REASON="priced twice")
+	$(OPERATIONS) correct --account "$$ACCOUNT" --amount="$$AMOUNT" --reason "$$REASON" \
+		$${REFERENCE:+--reference "$$REFERENCE"} $${KEY:+--key "$$KEY"}
 
 platform-credential: $(READY) ## store OpenRoute's own credential: PROVIDER= FILE= (what a user would paste)
 	$(call need,PROVIDER,PROVIDER=openai FILE=key.txt)
@@ -94,7 +108,8 @@ seal-month: $(READY) ## close a month that is over and reconciles, and keep its 
 
 .PHONY: test check lint types arch fix bench bench-rotation chaos-billing schemas lock
 test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto tests/unit tests/contract
+	$(PY) -m pytest --ignore=tests/unit --ignore=tests/contract
 
 check: lint types arch ## what needs no servers: lint, types, architecture; changes nothing
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
 from deploy.product import Product
+from tests.support.credit_secrets import INGRESS_SETTINGS
 
 _REQUEST_SECONDS_MAX = 60
 
@@ -24,6 +26,13 @@ def _no_blocking_call_on_the_loop() -> Iterator[None]:
     with blockbuster_ctx(["services", "shared"]) as blockbuster:
         _allow(blockbuster)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A program that a test runs in this process sets up logs that end with its captured output."""
+    yield
+    structlog.reset_defaults()
 
 
 def _allow(blockbuster: BlockBuster) -> None:
@@ -77,7 +86,8 @@ def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrast
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole product with the provider simulator, once for all tests that use it as users do."""
-    stack = Stack(Options(root=tmp_path_factory.mktemp("stack")))
+    root = tmp_path_factory.mktemp("stack")
+    stack = Stack(Options(root=root, settings={"ingress": INGRESS_SETTINGS}))
     stack.up()
     try:
         yield stack

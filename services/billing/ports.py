@@ -20,13 +20,18 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """What a page is to hold. Naming an account makes it and locks it."""
+    """What a page is to hold. Naming an account makes it and locks it.
+
+    Naming a payment locks it, and the account that it was credited to.
+    """
 
     account_ids: set[AccountId] = field(default_factory=set)
     generation_ids: set[GenerationId] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
     hold_ids: set[HoldId] = field(default_factory=set)
-    top_up_keys: set[tuple[AccountId, str]] = field(default_factory=set)
+    movement_keys: set[tuple[AccountId, str]] = field(default_factory=set)
+    refunded_account_ids: set[AccountId] = field(default_factory=set)
+    payment_ids: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class Books:
     generations: dict[str, int]
     open_holds: int
     wrong_holds: int
+    wrong_payments: int
+    waiting_payments: int
     wrong_accounts: tuple[AccountCheck, ...]
 
 
@@ -124,6 +131,10 @@ class Observer(Protocol):
 
     def served(self, answers: Sequence[CallReply], seconds: float) -> None:
         """A batch of commands was answered."""
+        ...
+
+    def not_collected(self, nano_usd: int) -> None:
+        """Money went back that credits did not cover."""
         ...
 
     def expired(self, holds: int) -> None:

@@ -4,14 +4,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.ingress.domain.client_address import Networks, networks
+from services.ingress.domain.stripe_signature import webhook_secrets
 from shared.config import parsers
 from shared.config.environment import setting
 from shared.config.process import ProcessConfig
 from shared.kafka.config import KafkaConfig
 from shared.postgres.config import PostgresConfig
+from shared.secret import Secret
 from shared.vault.config import VaultConfig
 
 _MIB: Final = 1024 * 1024
+OPERATOR_TOKEN_CHARACTERS_MIN: Final = 32
+_OPERATOR_TOKEN_CHARACTERS_MAX: Final = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,47 @@ class HttpConfig:
     )
 
 
+def _operator_token(value: str) -> Secret:
+    if not OPERATOR_TOKEN_CHARACTERS_MIN <= len(value) <= _OPERATOR_TOKEN_CHARACTERS_MAX or not all(
+        "!" <= character <= "~" for character in value
+    ):
+        raise ValueError(
+            f"must be {OPERATOR_TOKEN_CHARACTERS_MIN} to {_OPERATOR_TOKEN_CHARACTERS_MAX} "
+            "characters of printable ASCII without spaces"
+        )
+    return Secret(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditsConfig:
+    """Who may move credits over HTTP."""
+
+    operator_token: Secret | None = setting(
+        "OPERATOR_TOKEN",
+        "What operators show to move credits over HTTP, 32 characters at least; without it that API "
+        "does not exist",
+        example="what `openssl rand -hex 32` prints",
+        parse=_operator_token,
+        refuses_empty=True,
+    )
+    stripe_webhook_secrets: tuple[Secret, ...] = setting(
+        "STRIPE_WEBHOOK_SECRET",
+        "The signing secret of this installation's endpoint at Stripe, or two separated by a comma "
+        "while one replaces the other; without it /api/v1/webhooks/stripe does not exist",
+        example="whsec_...",
+        default=(),
+        parse=webhook_secrets,
+        secret=True,
+        refuses_empty=True,
+    )
+    stripe_live_mode: bool = setting(
+        "STRIPE_LIVE_MODE",
+        "Whether Stripe's payments are real; false books only those of its test mode",
+        example="false",
+        default=True,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressConfig:
     """Everything that an ingress process reads from its environment."""
@@ -84,6 +129,7 @@ class IngressConfig:
     kafka: KafkaConfig
     postgres: PostgresConfig
     vault: VaultConfig
+    credits: CreditsConfig
     generation_seconds_max: float = setting(
         "GENERATION_SECONDS_MAX",
         "How long a completion may take from request to last token",

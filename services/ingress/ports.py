@@ -8,6 +8,7 @@ from shared.events.billing import AccountBalance
 from shared.events.catalog import ModelListed
 from shared.events.completions import CompletionRequested
 from shared.events.envelope import CallReply, Event
+from shared.events.payments import PaymentNotBooked, RecordDispute, RecordPayment, RecordRefund
 from shared.events.plans import ExplainPlan
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, MemberId, RunId
 from shared.secret import Secret
@@ -35,6 +36,14 @@ class Members(Protocol):
         self, account_id: AccountId, member_ids: Collection[MemberId]
     ) -> set[MemberId]:
         """Those of `member_ids` that are members of the account."""
+        ...
+
+
+class Accounts(Protocol):
+    """The books of accounts."""
+
+    async def exists(self, account_id: AccountId) -> bool:
+        """Whether there is such an account."""
         ...
 
 
@@ -130,6 +139,26 @@ class Billing(Protocol):
 
     async def ask(self, query: Event, *, account_id: AccountId) -> CallReply:
         """Its answer."""
+        ...
+
+
+class Payments(Protocol):
+    """Who is told of payments."""
+
+    async def tell(self, command: RecordPayment | RecordRefund | RecordDispute) -> CallReply:
+        """Billing's answer."""
+        ...
+
+    async def report(self, report: PaymentNotBooked) -> None:
+        """Tell operators what was not booked; return once it is durable."""
+        ...
+
+
+class PaymentMeasurements(Protocol):
+    """What is counted of payments."""
+
+    def taken(self, event_type: str, outcome: str) -> None:
+        """An event was taken in; both are words of a small set."""
         ...
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from services.ingress.config import IngressConfig
+from services.ingress.config import CreditsConfig, IngressConfig
 from services.ingress.domain.limits import InFlightLimits
 from services.ingress.inbound.http.app import ingress_app, unreadable
 from services.ingress.inbound.http.bodies import Bodies
@@ -15,16 +15,20 @@ from services.ingress.inbound.http.exchange import Endpoints
 from services.ingress.inbound.http.key_page import KeyPage
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from services.ingress.inbound.http.models_page import ModelsPage
+from services.ingress.inbound.http.operator_pages import OperatorPages
 from services.ingress.inbound.http.plan_page import PlanPage
+from services.ingress.inbound.http.stripe_webhook import StripeWebhook
 from services.ingress.inbound.kafka_replies import Heartbeats, Replies
 from services.ingress.outbound.kafka_announcements import KafkaAnnouncements
 from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands, KafkaPlans
 from services.ingress.outbound.kafka_heartbeat import KafkaHeartbeat
+from services.ingress.outbound.kafka_payments import KafkaPayments
 from services.ingress.outbound.kafka_requests import KafkaRequests
 from services.ingress.outbound.kafka_views import ViewedBalances, ViewedCatalog
-from services.ingress.outbound.measurements import CountedGenerations
+from services.ingress.outbound.measurements import CountedGenerations, CountedPayments
 from services.ingress.outbound.postgres_accounts import StateReader
 from services.ingress.outbound.postgres_api_keys import PostgresApiKeys
+from services.ingress.outbound.postgres_known_accounts import PostgresKnownAccounts
 from services.ingress.outbound.vault_intake import VaultIntake
 from services.ingress.outbound.vault_wire_keys import VaultWireKeys
 from services.ingress.process import Ingress
@@ -34,6 +38,8 @@ from services.ingress.use_cases.complete_chat import CompleteChat
 from services.ingress.use_cases.describe_key import DescribeKey
 from services.ingress.use_cases.describe_plan import DescribePlan
 from services.ingress.use_cases.known_callers import KnownCallers
+from services.ingress.use_cases.move_credits import MoveCredits
+from services.ingress.use_cases.take_payment_news import TakePaymentNews
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.clock import Clock
 from shared.events.envelope import StateEvent
@@ -227,6 +233,17 @@ def _build(
             callers=callers,
             describe_plan=DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
         ),
+        operator=_operator(config.credits, pool=pool, calls=calls, bodies=bodies),
+        stripe=_stripe(
+            config.credits,
+            bodies=bodies,
+            take=TakePaymentNews(
+                accounts=PostgresKnownAccounts(pool),
+                payments=KafkaPayments(calls, producer),
+                measurements=CountedPayments(metrics),
+            ),
+            clock=clock,
+        ),
     )
     ingress = Ingress(
         app=app,
@@ -261,3 +278,28 @@ def _build(
     ):
         readiness.register(name, check)
     return ingress
+
+
+def _operator(
+    config: CreditsConfig, *, pool: Pool, calls: Calls, bodies: Bodies
+) -> OperatorPages | None:
+    """The operators' API, where there is a token for it."""
+    if config.operator_token is None:
+        return None
+    move_credits = MoveCredits(accounts=PostgresKnownAccounts(pool), billing=KafkaBilling(calls))
+    return OperatorPages(token=config.operator_token, bodies=bodies, move_credits=move_credits)
+
+
+def _stripe(
+    config: CreditsConfig, *, bodies: Bodies, take: TakePaymentNews, clock: Clock
+) -> StripeWebhook | None:
+    """Stripe's endpoint, where there is a secret for it."""
+    if not config.stripe_webhook_secrets:
+        return None
+    return StripeWebhook(
+        secrets=config.stripe_webhook_secrets,
+        live_mode=config.stripe_live_mode,
+        bodies=bodies,
+        take=take,
+        clock=clock,
+    )

@@ -6,7 +6,7 @@
         fee_percent: Decimal = setting("BYOK_FEE_PERCENT", "what a request costs", example="5")
 
 Dataclasses compose by nesting. Every problem is reported at once; a variable that is set to nothing
-counts as not set. The environment is handed in, read once in `__main__`.
+counts as not set, unless its setting says otherwise. The environment is handed in, read once in `__main__`.
 """
 
 import dataclasses
@@ -65,6 +65,7 @@ class _Setting:
     example: str
     parse: Callable[[str], Any] | None
     secret: bool
+    refuses_empty: bool
 
 
 def setting(
@@ -75,15 +76,18 @@ def setting(
     default: Any = MISSING,
     parse: Callable[[str], Any] | None = None,
     secret: bool = False,
+    refuses_empty: bool = False,
 ) -> Any:
     """A dataclass field that is read from the variable `name`.
 
     `meaning` is one line for documents. Without `default` the variable must be set. Without `parse`
     the annotation decides: str, int, bool, float (seconds), Decimal, Path, Secret, and `X | None`
     of these, whose default is None. `parse` raises ValueError with what the value must be. The
-    value of a `secret` is never shown in a problem; a field of type Secret is one by itself.
+    value of a `secret` is never shown in a problem; a field of type Secret is one by itself. With
+    `refuses_empty` a variable that is set to nothing is a problem: what was meant to protect would
+    be silently off.
     """
-    metadata = {_METADATA: _Setting(name, meaning, example, parse, secret)}
+    metadata = {_METADATA: _Setting(name, meaning, example, parse, secret, refuses_empty)}
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -150,6 +154,11 @@ def _read(bound: _Bound, environment: Mapping[str, str], problems: list[str]) ->
     name, example = bound.setting.name, bound.setting.example
     value = environment.get(name, "").strip()
     if not value:
+        if bound.setting.refuses_empty and name in environment:
+            problems.append(
+                f"{name} is set to nothing: leave it out, or give it (example: {example})"
+            )
+            return None
         if bound.default is MISSING:
             problems.append(f"{name} is not set: {bound.setting.meaning} (example: {example})")
             return None

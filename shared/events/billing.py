@@ -63,20 +63,55 @@ class HoldsReleased(CallReply, frozen=True, kw_only=True):
 
 
 class AddCredits(Event, frozen=True, kw_only=True):
-    """Top up an account; `key` makes it idempotent: the same key again changes nothing."""
+    """Top up an account; `key` makes it idempotent: the same key again changes nothing.
+
+    All movements of an account's credits share one space of keys. A promotion was never paid for.
+    """
 
     account_id: AccountId
     amount_nano_usd: int
     key: str
+    kind: Literal["cash", "promotion"] = "cash"
+
+
+class RefundCredits(Event, frozen=True, kw_only=True):
+    """Money goes back to who paid it: at most what came in as cash and has not gone back yet.
+
+    It is taken from the credits that are available; what they do not cover is not collected.
+    """
+
+    account_id: AccountId
+    amount_nano_usd: int
+    key: str
+    reason: str | None = None
+
+
+class CorrectCredits(Event, frozen=True, kw_only=True):
+    """Give credits (above zero) or take them, because something was booked wrong.
+
+    `reference` names the generation or transfer that it is about.
+    """
+
+    account_id: AccountId
+    amount_nano_usd: int
+    key: str
+    reason: str
+    reference: str | None = None
 
 
 class CreditsKept(CallReply, frozen=True, kw_only=True):
-    """Answers `AddCredits`; `repeated` says that the key had been used before, with this amount."""
+    """Answers `AddCredits`, `RefundCredits` and `CorrectCredits`, the same whenever it is given.
+
+    `amount_nano_usd` is how the credits changed, `credits_nano_usd` what they then were;
+    `uncollected_nano_usd` is the part of a refund that they did not cover. `repeated` says that the
+    key had been used before, for the same.
+    """
 
     account_id: AccountId
     amount_nano_usd: int
     credits_nano_usd: int
     repeated: bool
+    uncollected_nano_usd: int = 0
 
 
 class QuerySpending(Event, frozen=True, kw_only=True):
@@ -150,12 +185,56 @@ class CreditsCharged(Event, frozen=True, kw_only=True):
 
 
 class CreditsAdded(Event, frozen=True, kw_only=True):
-    """An account was topped up."""
+    """An account was topped up; `payment_id` names the payment when a payment provider told of it."""
 
     account_id: AccountId
     amount_nano_usd: int
     key: str
     credits_nano_usd: int
+    kind: Literal["cash", "promotion"] = "cash"
+    payment_id: str | None = None
+
+
+class CreditsRefunded(Event, frozen=True, kw_only=True):
+    """Money went back to who paid it: `amount_nano_usd` was taken from credits.
+
+    `uncollected_nano_usd` went back as well, but was spent already. `dispute_id` when a bank took it.
+    """
+
+    account_id: AccountId
+    amount_nano_usd: int
+    uncollected_nano_usd: int
+    key: str
+    credits_nano_usd: int
+    reason: str | None = None
+    payment_id: str | None = None
+    dispute_id: str | None = None
+
+
+class RefundReversed(Event, frozen=True, kw_only=True):
+    """Money that a bank had taken is ours again, as a dispute was won.
+
+    It first covers what had not been collected, `uncollected_nano_usd`; the rest are credits again.
+    """
+
+    account_id: AccountId
+    amount_nano_usd: int
+    uncollected_nano_usd: int
+    key: str
+    credits_nano_usd: int
+    payment_id: str
+    dispute_id: str
+
+
+class CreditsCorrected(Event, frozen=True, kw_only=True):
+    """An operator gave credits, or took them (`amount_nano_usd` below zero), and says why."""
+
+    account_id: AccountId
+    amount_nano_usd: int
+    key: str
+    credits_nano_usd: int
+    reason: str
+    reference: str | None = None
 
 
 class ChargeReversed(Event, frozen=True, kw_only=True):

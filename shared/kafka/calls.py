@@ -28,6 +28,7 @@ from shared.kafka.dead_letters import DeadLetters
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 from shared.tasks import TaskScope
+from shared.time_limit import TimeLimit
 
 CALLS_WAITING_MAX: Final = 10_000
 _BATCH_CALLS_MAX: Final = 200
@@ -71,7 +72,7 @@ class Calls:
         answer: asyncio.Future[CallReply] = asyncio.get_running_loop().create_future()
         self._waiting[call_id] = answer
         try:
-            async with asyncio.timeout(deadline_seconds):
+            with TimeLimit(deadline_seconds):
                 await self._producer.emit(
                     topic,
                     command,

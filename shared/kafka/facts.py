@@ -30,6 +30,9 @@ BATCH_RECORDS_MAX: Final = 500
 GATHER_SECONDS: Final = 0.1
 """Facts are on nobody's way, so the broker lets them gather this long: one transaction for a
 hundred costs a fraction of a hundred transactions, and fetches become ten a second."""
+BUSY_RECORDS: Final = 32
+"""A batch from this size on says that many come: then they gather for PAUSE_SECONDS more."""
+PAUSE_SECONDS: Final = 0.2
 _RETRY_SECONDS_MAX: Final = 5.0
 _RETRY_SECONDS_MIN: Final = 0.1
 
@@ -89,6 +92,8 @@ class FactsConsumer:
                 records = await intake.take(BATCH_RECORDS_MAX)
                 if records and await self._have_effect(records, stop):
                     await commit_quietly(consumer, offsets_after(records))
+                if BUSY_RECORDS <= len(records) < BATCH_RECORDS_MAX:
+                    await _pause(stop, PAUSE_SECONDS)
 
     async def _have_effect(self, records: Sequence[Any], stop: asyncio.Event) -> bool:
         """Try until it works; False when told to stop before it did."""

@@ -30,6 +30,7 @@ from shared.ids import InstanceId
 from shared.kafka.bursts import Bursts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.record import Record
+from shared.time_limit import TimeLimit
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 5.0
 UNACKNOWLEDGED_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -126,7 +127,7 @@ class EventProducer:
         self._unacknowledged_bytes += size
         waiting: list[asyncio.Future[object]] = []
         try:
-            async with asyncio.timeout(ACKNOWLEDGE_SECONDS_MAX):
+            with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
                 for record in records:
                     waiting.append(await self._begin(record))  # noqa: PERF401 - kept if one fails
                 for acknowledged in waiting:

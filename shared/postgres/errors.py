@@ -31,6 +31,11 @@ _GONE = (
 )
 
 
+# A server that shuts down at once tells every connection, in the middle of nothing; asyncpg then waits
+# for the end of a conversation that never began, and calls what is asked next a fault of its own.
+_GOING = "cannot switch to state"
+
+
 @contextmanager
 def translate() -> Iterator[None]:
     """Raise Unavailable("postgres") for lost connections, timeouts and shutdowns in the block.
@@ -44,5 +49,9 @@ def translate() -> Iterator[None]:
         raise Unavailable(DEPENDENCY, type(error).__name__) from error
     except asyncpg.InterfaceError as error:
         if any(phrase in str(error) for phrase in _GONE):
+            raise Unavailable(DEPENDENCY, "connection lost") from error
+        raise
+    except asyncpg.InternalClientError as error:
+        if _GOING in str(error):
             raise Unavailable(DEPENDENCY, "connection lost") from error
         raise

@@ -27,6 +27,7 @@ _SHAPES = re.compile(
     | eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}\.[A-Za-z0-9_\-]*  # JWT
     | vault:v\d+:[A-Za-z0-9+/=]+                               # Transit ciphertext
     | (?<![A-Za-z0-9])hv[sbr]\.[A-Za-z0-9_\-]{8,}              # Vault tokens
+    | (?<![A-Za-z0-9])whsec_[A-Za-z0-9+/=_\-]{8,}             # secrets of webhooks
     | (?<![A-Za-z0-9])[sb]\.[A-Za-z0-9]{20,}                   # the same, older and OpenBao's
     """,
     re.VERBOSE | re.DOTALL,
@@ -50,7 +51,7 @@ _NAMED = re.compile(
 # patterns, and nearly no text has one.
 _HINTS = (
     *("-----begin", "sk-", "akia", "asia", "absk", "bedrock-", "aiza", "ya29.", "eyj", "vault:v"),
-    *("hvs.", "hvb.", "hvr.", "s.", "b.", "bearer", "basic", "://"),
+    *("whsec_", "hvs.", "hvb.", "hvr.", "s.", "b.", "bearer", "basic", "://"),
     *("auth", "pass", "key", "secret", "token", "sig"),
 )
 _PLAIN = frozenset({int, float, bool, type(None)})

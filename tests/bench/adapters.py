@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,6 +49,9 @@ _KEY: Final = "sk-bench-adapter-key"
 _AZURE_KEY: Final = "azure-bench-adapter-key"
 _BEDROCK_KEY: Final = "ABSKbench-adapter-key"
 _NOVA: Final = "amazon.nova-micro-v1:0"
+_PLAIN_BODY: Final = MappingProxyType(
+    {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
+)
 _AZURE_PATH: Final = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 
 
@@ -60,9 +63,7 @@ class Adapter:
     base_path: str | None
     path: str
     headers: Mapping[str, str]
-    body: Mapping[str, object] = MappingProxyType(
-        {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
-    )
+    body: Mapping[str, object] = field(default_factory=lambda: _PLAIN_BODY)
     secret: Callable[[str], ProviderSecret]
     model: str = "gpt-4o"
 

@@ -5,6 +5,7 @@ A planted positive control, in each kind of place, proves that the search would 
 
 import base64
 import json
+import time
 from typing import Final
 
 import asyncpg
@@ -17,7 +18,9 @@ from shared.events.topics import DEAD_LETTERS
 from shared.ids import new_id, new_instance_id
 from shared.kafka.producer import open_producer
 from tests.support.canary import Search
+from tests.support.credit_secrets import OPERATOR_TOKEN, WEBHOOK_SECRET
 from tests.support.pasted_keys import rsa_pem, service_account
+from tests.support.stripe_events import event, session, signature
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -116,10 +119,32 @@ async def bad_input(product: Product, account: Account) -> list[Answer]:
     ]
 
 
+async def credits_in(product: Product, account: Account) -> list[Answer]:
+    """The operators' token and Stripe's secret in use, and beside what is wrong."""
+    path, now = f"/operator/accounts/{account.account_id}/credits", int(time.time())  # noqa: TID251
+    paid = session("pi_canary", account.account_id, 100)
+    body = event("checkout.session.completed", paid, event_id="evt_canary")
+    good = signature(body, at=now)
+    answers = [
+        await product.request(
+            "POST", path, key=token, body={"amount": amount}, headers={"Idempotency-Key": "k"}
+        )
+        for token in (OPERATOR_TOKEN, f"{OPERATOR_TOKEN}x")
+        for amount in ("1", OPERATOR_TOKEN)
+    ]
+    for header in (good, f"{good},v1={WEBHOOK_SECRET}", f"t={now},v1={WEBHOOK_SECRET}"):
+        headers = {"Stripe-Signature": header}
+        answers.append(
+            await product.request("POST", "/webhooks/stripe", data=body, headers=headers)
+        )
+    return answers
+
+
 def search_of(product: Product, *words: str) -> Search:
     # the provider's own log names the credentials that it was shown
     simulator = product.stack.places.logs / "simulator.log"
-    besides = {simulator, *product.stack.places.root.rglob("*calls*.jsonl")}
+    options = product.stack.places.options  # what the stack was told, readable by its owner alone
+    besides = {simulator, options, *product.stack.places.root.rglob("*calls*.jsonl")}
     return Search(product.stack, [PROMPT, SECRET, *words], besides=besides)
 
 
@@ -127,7 +152,12 @@ async def test_no_secret_and_no_prompt_is_kept_or_shown_anywhere(product: Produc
     account = await product.make_account(credits_nano_usd=5 * 10**9)
     answers = await every_way(product, account)
     refused = await bad_input(product, account)
+    moved = await credits_in(product, account)
 
+    assert [answer.status for answer in moved] == [200, 400, 401, 401, 200, 200, 400]
+    for answer in moved:
+        assert OPERATOR_TOKEN not in answer.text
+        assert WEBHOOK_SECRET not in answer.text
     assert any(answer.status == 200 for answer in answers)
     assert all(400 <= answer.status < 500 for answer in refused), [a.status for a in refused]
     for answer in [*answers, *refused]:
@@ -135,7 +165,8 @@ async def test_no_secret_and_no_prompt_is_kept_or_shown_anywhere(product: Produc
         assert account.api_key not in answer.text
     for answer in answers:
         assert PROMPT not in answer.text
-    found = await search_of(product, account.api_key, account.management_key).everywhere()
+    secrets = (account.api_key, account.management_key, OPERATOR_TOKEN, WEBHOOK_SECRET)
+    found = await search_of(product, *secrets).everywhere()
     assert not found
 
 

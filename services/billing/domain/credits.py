@@ -1,67 +1,126 @@
-"""Credits come in, once for each key."""
+"""Credits come in and go out, once for each key: top-ups, refunds, corrections."""
 
+from services.billing.domain.book_movement import (
+    AMOUNT_NANO_USD_MAX,
+    Draft,
+    Posting,
+    add,
+    bad_amount,
+    given_before,
+    kept,
+    move,
+    refund,
+)
 from services.billing.domain.ledger import LedgerAccount, TransferKind
-from services.billing.domain.page import Page, TopUp
-from shared.events.billing import AddCredits, CreditsAdded, CreditsKept
+from services.billing.domain.movement import MovementKind, input_hash
+from services.billing.domain.page import Page
+from shared.events.billing import AddCredits, CorrectCredits, CreditsCorrected, RefundCredits
 from shared.events.envelope import CallReply, Refused
+from shared.money import usd_string
 
-AMOUNT_NANO_USD_MAX = 1_000_000_000 * 1_000_000_000
-"""A billion dollars at once is a slip of the keyboard."""
-KEY_CHARACTERS_MAX = 256
+TEXT_CHARACTERS_MAX = 500
 
 
 def add_credits(page: Page, command: AddCredits, month: str) -> CallReply:
     """Top an account up, or say again what was done under the same key."""
-    if not 0 < command.amount_nano_usd <= AMOUNT_NANO_USD_MAX:
-        return Refused(
-            code="invalid",
-            message="must be above zero and at most a billion dollars",
-            field="amount_nano_usd",
-        )
-    if not 0 < len(command.key) <= KEY_CHARACTERS_MAX:
-        return Refused(
-            code="invalid", message=f"must have 1 to {KEY_CHARACTERS_MAX} characters", field="key"
-        )
-    known = page.top_ups.get((command.account_id, command.key))
-    if known is not None and known.amount_nano_usd != command.amount_nano_usd:
+    kind = MovementKind(command.kind)
+    draft = Draft(
+        account_id=command.account_id,
+        key=command.key,
+        kind=kind,
+        input_hash=input_hash(kind, command.amount_nano_usd),
+    )
+    answer = bad_amount(command.amount_nano_usd) or given_before(page, draft)
+    return answer or kept(add(page, draft, command.amount_nano_usd, month))
+
+
+def refund_credits(page: Page, command: RefundCredits, month: str) -> CallReply:
+    """Give cash back: from available credits as far as they go, the rest uncollected.
+
+    `page.cash` has the account.
+    """
+    draft = Draft(
+        account_id=command.account_id,
+        key=command.key,
+        kind=MovementKind.REFUND,
+        input_hash=input_hash(MovementKind.REFUND, command.amount_nano_usd, reason=command.reason),
+        reason=command.reason,
+    )
+    answer = (
+        bad_amount(command.amount_nano_usd)
+        or _bad_text(command.reason, "reason")
+        or given_before(page, draft)
+    )
+    if answer is not None:
+        return answer
+    cash = page.cash.get(command.account_id, 0)
+    if command.amount_nano_usd > cash:
         return Refused(
             code="conflict",
-            message="this key was used with another amount; take a new key for a new top-up",
-            field="key",
+            message=f"of what was paid in, ${usd_string(max(cash, 0))} has not gone back yet",
+            field="amount_nano_usd",
         )
-    if known is None:
-        _add(page, command, month)
-    return CreditsKept(
-        account_id=command.account_id,
-        amount_nano_usd=command.amount_nano_usd,
-        credits_nano_usd=page.account(command.account_id).available_nano_usd,
-        repeated=known is not None,
-    )
+    return kept(refund(page, draft, command.amount_nano_usd, month))
 
 
-def _add(page: Page, command: AddCredits, month: str) -> None:
-    top_up = TopUp(
-        account_id=command.account_id, key=command.key, amount_nano_usd=command.amount_nano_usd
-    )
-    about = f"credit/{command.account_id}/{command.key}"
-    page.top_ups[top_up.account_id, top_up.key] = top_up
-    page.entries.top_ups.append(top_up)
-    page.book(
-        TransferKind.TOP_UP,
-        command.account_id,
-        command.amount_nano_usd,
-        debit=LedgerAccount.CASH_IN,
-        credit=LedgerAccount.CUSTOMER_CREDITS,
-        about=about,
-        month=month,
-    )
-    page.emit(
-        about,
-        command.account_id,
-        CreditsAdded(
-            account_id=command.account_id,
-            amount_nano_usd=command.amount_nano_usd,
-            key=command.key,
-            credits_nano_usd=page.account(command.account_id).available_nano_usd,
+def correct_credits(page: Page, command: CorrectCredits, month: str) -> CallReply:
+    """Give or take credits; no more can be taken than are available."""
+    amount, account_id = command.amount_nano_usd, command.account_id
+    draft = Draft(
+        account_id=account_id,
+        key=command.key,
+        kind=MovementKind.CORRECTION,
+        input_hash=input_hash(
+            MovementKind.CORRECTION, amount, reason=command.reason, reference=command.reference
         ),
+        reason=command.reason,
+        reference=command.reference,
+    )
+    answer = (
+        _bad_correction(amount)
+        or _bad_text(command.reason, "reason")
+        or _bad_text(command.reference, "reference")
+        or given_before(page, draft)
+    )
+    if answer is not None:
+        return answer
+    available = page.account(account_id).available_nano_usd
+    if -amount > available:
+        return Refused(
+            code="conflict",
+            message=f"${usd_string(available)} of credits are available, and no more can be taken",
+            field="amount_nano_usd",
+        )
+    debit, credit = LedgerAccount.CORRECTIONS, LedgerAccount.CUSTOMER_CREDITS
+    if amount < 0:
+        debit, credit = credit, debit
+    posting = Posting(TransferKind.CORRECTION, abs(amount), debit, credit)
+    movement = move(page, draft, [posting], month)
+    event = CreditsCorrected(
+        account_id=account_id,
+        amount_nano_usd=movement.amount_nano_usd,
+        key=movement.key,
+        credits_nano_usd=page.account(account_id).available_nano_usd,
+        reason=command.reason,
+        reference=command.reference,
+    )
+    page.emit(draft.about, account_id, event)
+    return kept(movement)
+
+
+def _bad_correction(amount_nano_usd: int) -> Refused | None:
+    if 0 < abs(amount_nano_usd) <= AMOUNT_NANO_USD_MAX:
+        return None
+    return Refused(
+        code="invalid",
+        message="must not be zero, and at most a billion dollars either way",
+        field="amount_nano_usd",
+    )
+
+
+def _bad_text(text: str | None, field: str) -> Refused | None:
+    if text is None or 0 < len(text) <= TEXT_CHARACTERS_MAX:
+        return None
+    return Refused(
+        code="invalid", message=f"must have 1 to {TEXT_CHARACTERS_MAX} characters", field=field
     )

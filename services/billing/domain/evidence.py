@@ -112,8 +112,8 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag="held"):
     ending: str | None
 
 
-class ToppedUp(msgspec.Struct, frozen=True, array_like=True, tag="topped_up"):
-    """A row of top_ups."""
+class Credited(msgspec.Struct, frozen=True, array_like=True, tag="credited"):
+    """A row of credit_movements; `amount` is how the credits changed."""
 
     account_id: str
     amount: Decimal
@@ -181,7 +181,7 @@ Evidence: TypeAlias = (
     | Ended
     | Moved
     | Held
-    | ToppedUp
+    | Credited
     | Told
     | Waiting
     | Published

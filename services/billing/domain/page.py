@@ -13,18 +13,11 @@ from services.billing.domain.generation import Abandonment, Finished, Settlement
 from services.billing.domain.hold import Hold, HoldEnding
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
 from services.billing.domain.months import Months
+from services.billing.domain.movement import Movement
+from services.billing.domain.payment import Payment, PaymentReport
 from shared.events.billing import SpendRefused
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopUp:
-    """Credits once added under a key."""
-
-    account_id: AccountId
-    key: str
-    amount_nano_usd: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +51,8 @@ class Entries:
     finished: list[Finished] = field(default_factory=list)
     abandonments: list[Abandonment] = field(default_factory=list)
     refusals: list[tuple[HoldId, AccountId, SpendRefused]] = field(default_factory=list)
-    top_ups: list[TopUp] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    payment_reports: list[PaymentReport] = field(default_factory=list)
     spent: dict[SpentKey, Spent] = field(default_factory=dict)
     fee_events: list[FeeEvent] = field(default_factory=list)
     changed_accounts: set[AccountId] = field(default_factory=set)
@@ -68,7 +62,10 @@ class Entries:
 
 @dataclass(slots=True, kw_only=True)
 class Page:
-    """Accounts, allotments, holds and ended generations that the rules may look at and change."""
+    """Accounts, allotments, holds and ended generations that the rules may look at and change.
+
+    `cash` is what came in as cash and has not gone back yet, of accounts that ask for a refund.
+    """
 
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     allotments: dict[tuple[AccountId, str], Allotment] = field(default_factory=dict)
@@ -77,7 +74,10 @@ class Page:
     settlements: dict[GenerationId, Settlement] = field(default_factory=dict)
     abandonments: dict[GenerationId, Abandonment] = field(default_factory=dict)
     refusals: dict[HoldId, SpendRefused] = field(default_factory=dict)
-    top_ups: dict[tuple[AccountId, str], TopUp] = field(default_factory=dict)
+    movements: dict[tuple[AccountId, str], Movement] = field(default_factory=dict)
+    cash: dict[AccountId, int] = field(default_factory=dict)
+    payments: dict[str, Payment] = field(default_factory=dict)
+    payment_reports: dict[str, list[PaymentReport]] = field(default_factory=dict)
     months: Months = field(default_factory=Months)
     entries: Entries = field(default_factory=Entries)
 
@@ -129,6 +129,18 @@ class Page:
         )
         self.change_account(self.account(account_id).after(transfer))
         self.entries.transfers.append(transfer)
+
+    def write_down(self, movement: Movement) -> None:
+        """Note a movement whose transfers are booked."""
+        account_id = movement.account_id
+        self.movements[account_id, movement.key] = movement
+        self.entries.movements.append(movement)
+        self.cash[account_id] = self.cash.get(account_id, 0) + movement.cash_nano_usd
+
+    def report(self, report: PaymentReport) -> None:
+        """Note what a payment provider said of a payment."""
+        self.payment_reports.setdefault(report.payment_id, []).append(report)
+        self.entries.payment_reports.append(report)
 
     def change_account(self, account: Account) -> None:
         """Replace an account; its version grows once a page."""

@@ -8,6 +8,7 @@ from services.billing.domain.evidence import (
     EVENT,
     GENERATION,
     Allotted,
+    Credited,
     Delivered,
     Evidence,
     Kept,
@@ -15,7 +16,6 @@ from services.billing.domain.evidence import (
     Published,
     TakenIn,
     Told,
-    ToppedUp,
     Unreadable,
     Waiting,
 )
@@ -76,7 +76,7 @@ def _movement(name: str, evidence: Sequence[Evidence], sight: Sight) -> Findings
     subject = f"movement {name}"
     moved, told, waiting = of(evidence, Moved), of(evidence, Told), of(evidence, Waiting)
     change = _change_of_credits(moved)
-    for row in of(evidence, ToppedUp):
+    for row in of(evidence, Credited):
         found.equal(
             DifferenceKind.WRONG_TRANSFERS,
             f"{subject} of account {row.account_id}",

@@ -66,9 +66,15 @@ insert into spend_refusals (hold_id, account_id, code, message, needed_nano_usd,
                             available_nano_usd)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[])
 """
-_TOP_UPS = """
-insert into top_ups (account_id, key, amount_nano_usd)
-select * from unnest($1::text[], $2::text[], $3::numeric[])
+_MOVEMENTS = """
+insert into credit_movements (account_id, key, kind, input_hash, amount_nano_usd,
+                              uncollected_nano_usd, credits_nano_usd, reason, reference, payment_id)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
+                     $7::numeric[], $8::text[], $9::text[], $10::text[])
+"""
+_PAYMENT_REPORTS = """
+insert into payment_reports (payment_id, kind, subject, amount_nano_usd)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::numeric[])
 """
 _ACCOUNTS = """
 update accounts set
@@ -133,12 +139,38 @@ async def store_entries(connection: Connection, page: Page) -> None:
             for hold_id, account_id, refused in entries.refusals
         ],
     )
+    await _store_movements(connection, entries)
+    await _store_counters(connection, page)
+
+
+async def _store_movements(connection: Connection, entries: Entries) -> None:
     await _insert(
         connection,
-        _TOP_UPS,
-        [(each.account_id, each.key, each.amount_nano_usd) for each in entries.top_ups],
+        _MOVEMENTS,
+        [
+            (
+                each.account_id,
+                each.key,
+                each.kind,
+                each.input_hash,
+                each.amount_nano_usd,
+                each.uncollected_nano_usd,
+                each.credits_nano_usd,
+                each.reason,
+                each.reference,
+                each.payment_id,
+            )
+            for each in entries.movements
+        ],
     )
-    await _store_counters(connection, page)
+    await _insert(
+        connection,
+        _PAYMENT_REPORTS,
+        [
+            (each.payment_id, each.kind, each.subject, each.amount_nano_usd)
+            for each in entries.payment_reports
+        ],
+    )
 
 
 async def _store_holds(connection: Connection, entries: Entries) -> None:

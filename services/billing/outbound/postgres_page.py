@@ -13,8 +13,9 @@ from services.billing.domain.generation import (
 )
 from services.billing.domain.hold import Hold
 from services.billing.domain.months import Months
-from services.billing.domain.page import Page, TopUp
+from services.billing.domain.page import Page
 from services.billing.domain.spending import DaySpent, first_day_needed
+from services.billing.outbound.postgres_movements import read_movements, read_payments
 from services.billing.ports import Scope
 from shared.events.billing import SpendRefused
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
@@ -64,10 +65,6 @@ _ALLOTMENTS = """
 select account_id, month, used, reserved
 from allotments where account_id = any($1::text[]) and month = any($2::text[])
 """
-_TOP_UPS = """
-select account_id, key, amount_nano_usd from top_ups
-where (account_id, key) in (select * from unnest($1::text[], $2::text[]))
-"""
 _EXPIRED = """
 select hold_id, account_id from holds
 where is_open and hold_until <= $1 order by hold_until limit $2
@@ -86,8 +83,13 @@ group by 1, 2, 3
 async def read_page(connection: Connection, scope: Scope, current_month: str) -> Page:
     """Lock a scope's accounts, making those that are new, and read what else it names."""
     page = Page()
-    if scope.account_ids:
-        await _lock_accounts(connection, page, scope.account_ids)
+    account_ids = scope.account_ids
+    if scope.payment_ids:  # before their accounts, as every other transaction does it
+        account_ids = account_ids | await read_payments(connection, page, scope)
+    if account_ids:
+        await _lock_accounts(connection, page, account_ids)
+    if scope.movement_keys:
+        await read_movements(connection, page, scope)
     page.months = await _read_months(connection, scope.months, current_month)
     await _read_rest(connection, page, scope)
     return page
@@ -169,15 +171,6 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
         _add_holds(page, await connection.fetch(_NAMED_HOLDS, hold_ids))
         for row in await connection.fetch(_REFUSALS, hold_ids):
             page.refusals[row["hold_id"]] = _refusal(row)
-    if scope.top_up_keys:
-        keys = sorted(scope.top_up_keys)
-        rows = await connection.fetch(_TOP_UPS, [key[0] for key in keys], [key[1] for key in keys])
-        for row in rows:
-            page.top_ups[row["account_id"], row["key"]] = TopUp(
-                account_id=row["account_id"],
-                key=row["key"],
-                amount_nano_usd=int(row["amount_nano_usd"]),
-            )
 
 
 async def _read_allotments(connection: Connection, page: Page, months: list[str]) -> None:

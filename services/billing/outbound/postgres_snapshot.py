@@ -18,12 +18,12 @@ from services.billing.domain.evidence import (
     MOVEMENT,
     Allotted,
     Booked,
+    Credited,
     Ended,
     Held,
     Kept,
     Moved,
     TakenIn,
-    ToppedUp,
     Waiting,
     event_subject,
     movement_of,
@@ -70,8 +70,9 @@ select generation_id, hold_id, is_byok, waived, fee_percent, amount_nano_usd,
 from holds left join hold_endings using (hold_id)
 where month >= $1 and generation_id >= $2 and generation_id < $3
 """
-_TOP_UPS: Final = """
-select account_id, key, amount_nano_usd from top_ups where created_at >= $1 and created_at < $2
+_MOVEMENTS: Final = """
+select account_id, key, amount_nano_usd from credit_movements
+where created_at >= $1 and created_at < $2
 """
 _INBOX: Final = """
 select source, event_id, record_partition, record_offset
@@ -114,7 +115,7 @@ class PostgresSnapshot:
             (_TRANSFERS, (*bounds, *moments), _moved),
             (_ABANDONMENTS, bounds, _ended),
             (_HOLDS, bounds, _held),
-            (_TOP_UPS, moments, _topped_up),
+            (_MOVEMENTS, moments, _credited),
             (_INBOX, inbox, _taken_in),
             (_ACCOUNTS, (BILLING_ACCOUNTS.name,), _kept),
             (_ALLOTMENTS, (), _allotted),
@@ -233,8 +234,8 @@ def _held(row: Any) -> Row:
     )
 
 
-def _topped_up(row: Any) -> Row:
-    return subject(MOVEMENT, f"credit/{row['account_id']}/{row['key']}"), ToppedUp(
+def _credited(row: Any) -> Row:
+    return subject(MOVEMENT, f"credit/{row['account_id']}/{row['key']}"), Credited(
         account_id=row["account_id"], amount=row["amount_nano_usd"]
     )
 

@@ -63,6 +63,10 @@ class PrometheusObserver:
             self._answers.labels(type(answer).__name__ + code).inc()
         self._batch_seconds.labels("commands").observe(seconds)
 
+    def not_collected(self, nano_usd: int) -> None:
+        """Money went back that credits did not cover."""
+        self._uncollected.inc(nano_usd)
+
     def expired(self, holds: int) -> None:
         """Holds ran out."""
         self._expired.inc(holds)

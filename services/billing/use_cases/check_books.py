@@ -9,7 +9,7 @@ from services.billing.ports import Books, Ledger
 async def check_books(ledger: Ledger) -> dict[str, Any]:
     """A report for programs; `balanced` and without `problems` when the books are right."""
     books = await ledger.read_books()
-    problems = _problems(books)
+    problems = problems_of(books)
     return {
         "balanced": not problems,
         "debits_nano_usd": books.debits_nano_usd,
@@ -21,6 +21,7 @@ async def check_books(ledger: Ledger) -> dict[str, Any]:
         "accounts": books.accounts,
         "generations": books.generations,
         "open_holds": books.open_holds,
+        "waiting_payments": books.waiting_payments,
         "wrong_accounts": [
             {
                 "account_id": each.account_id,
@@ -35,7 +36,8 @@ async def check_books(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _problems(books: Books) -> list[str]:
+def problems_of(books: Books) -> list[str]:
+    """What is wrong with them, in words."""
     problems: list[str] = []
     if books.debits_nano_usd != books.credits_nano_usd or sum(books.balances.values()) != 0:
         problems.append("debits and credits differ")
@@ -43,6 +45,10 @@ def _problems(books: Books) -> list[str]:
         problems.append("the clearing account is not at zero")
     if books.wrong_holds:
         problems.append(f"{books.wrong_holds} holds are open with an ending, or closed without one")
+    if books.wrong_payments:
+        problems.append(
+            f"of {books.wrong_payments} payments something else went back than their reports say"
+        )
     problems.extend(
         f"account {each.account_id} differs from its rows: {', '.join(each.differences)}"
         for each in books.wrong_accounts

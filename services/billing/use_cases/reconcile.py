@@ -143,6 +143,7 @@ class Reconcile:
             ("sum of all balances", sum(books.balances.values())),
             ("clearing account", clearing),
             ("holds open with an ending, or closed without one", books.wrong_holds),
+            ("payments of which not what was reported went back", books.wrong_payments),
         ):
             if kept:
                 self._differ(report, _difference("ledger", what, kept, 0, _UNBALANCED))

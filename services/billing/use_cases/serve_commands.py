@@ -6,16 +6,15 @@ from typing import TypeAlias
 
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
-from services.billing.domain.credits import add_credits
 from services.billing.domain.generation import month_of_generation
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.spending import DaySpent, spending
 from services.billing.ports import Ledger, Observer, Scope, Transaction
+from services.billing.use_cases.change_credits import CreditCommand, add_scope, change_credits
 from shared.clock import Clock
 from shared.errors import PoisonRecord
 from shared.events.billing import (
-    AddCredits,
     AuthorizeSpend,
     HoldsReleased,
     QuerySpending,
@@ -53,18 +52,29 @@ class ServeCommands:
         return answers
 
     async def _answer_all(self, commands: Sequence[Event]) -> list[CallReply]:
-        async def work(transaction: Transaction) -> list[CallReply]:
+        async def work(transaction: Transaction) -> tuple[list[CallReply], Entries]:
             return await self._answer(transaction, commands)
 
         try:
-            return await self._ledger.transact(work)
+            answers, entries = await self._ledger.transact(work)
         except PoisonRecord as error:
             if len(commands) == 1:
                 return [Refused(code="invalid", message=error.reason)]
+        else:
+            self._tell_of_loss(entries)
+            return answers
         # One of them holds what the database cannot: alone each shows whether it is the one.
         return [(await self._answer_all([command]))[0] for command in commands]
 
-    async def _answer(self, transaction: Transaction, commands: Sequence[Event]) -> list[CallReply]:
+    def _tell_of_loss(self, entries: Entries) -> None:
+        uncollected = sum(max(each.uncollected_nano_usd, 0) for each in entries.movements)
+        if uncollected:
+            self._observer.not_collected(uncollected)
+            self._logger.error("not all was collected", uncollected_nano_usd=uncollected)
+
+    async def _answer(
+        self, transaction: Transaction, commands: Sequence[Event]
+    ) -> tuple[list[CallReply], Entries]:
         scope, questions = _scope(commands)
         today = self._clock.now().date()
         days: _Days = await transaction.read_days(questions, today) if questions else {}
@@ -72,9 +82,11 @@ class ServeCommands:
         answers = [self._carry_out(page, command, days, today) for command in commands]
         if page.entries != Entries():
             await transaction.store(page)
-        return answers
+        return answers, page.entries
 
     def _carry_out(self, page: Page, command: Event, days: _Days, today: date) -> CallReply:
+        if isinstance(command, CreditCommand):
+            return change_credits(page, command, month_of(self._clock.now()))
         match command:
             case AuthorizeSpend() | ReleaseHolds() if not _is_generation(command):
                 return Refused(code="invalid", message="is no generation id", field="generation_id")
@@ -83,8 +95,6 @@ class ServeCommands:
             case ReleaseHolds():
                 release(page, command.generation_id, command.account_id, command.reason)
                 return HoldsReleased(generation_id=command.generation_id)
-            case AddCredits():
-                return add_credits(page, command, month_of(self._clock.now()))
             case QuerySpending():
                 return spending(days.get((command.account_id, command.api_key_hash), ()), today)
             case _:
@@ -95,14 +105,14 @@ def _scope(commands: Sequence[Event]) -> tuple[Scope, list[tuple[AccountId, ApiK
     scope = Scope()
     questions: list[tuple[AccountId, ApiKeyHash]] = []
     for command in commands:
+        if isinstance(command, CreditCommand):
+            add_scope(scope, command)
+            continue
         match command:
             case AuthorizeSpend() | ReleaseHolds() if _is_generation(command):
                 scope.account_ids.add(command.account_id)
                 scope.generation_ids.add(command.generation_id)
                 scope.months.add(month_of_generation(command.generation_id))
-            case AddCredits():
-                scope.account_ids.add(command.account_id)
-                scope.top_up_keys.add((command.account_id, command.key))
             case QuerySpending():
                 questions.append((command.account_id, command.api_key_hash))
             case _:

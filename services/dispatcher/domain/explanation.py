@@ -5,7 +5,7 @@ found afterwards, as the rest: credentials and endpoints that are neither tried 
 So an explanation costs the request path nothing, and the two cannot disagree.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -60,7 +60,7 @@ def explain(
     blocking: Blocking,
     byok_only: bool,
     caller: Caller,
-    providers: Iterable[str],
+    providers: frozenset[str],
 ) -> Explanation:
     """Explain the plan of a request; the arguments are those of `plan`."""
     own = sorted(own, key=_place)

@@ -8,11 +8,11 @@ by the credentials' order and age.
 prefers, takes every shared attempt for that model out, at any provider; `byok_only` takes all out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import (
@@ -65,6 +65,33 @@ class LeftOut:
     forbidden_by: tuple[CredentialChanged, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An attempt for a model before its health is looked at; `why` is None where it may be made."""
+
+    attempt: Attempt
+    why: WhyLeftOut | None
+    forbidden_by: tuple[CredentialChanged, ...] = ()
+
+
+class Routes(Protocol):
+    """`routes`, or what remembers its answers."""
+
+    def __call__(
+        self,
+        model: ModelListed,
+        request: ChatRequest,
+        *,
+        own: Sequence[CredentialChanged],
+        platform: Sequence[CredentialChanged],
+        byok_only: bool,
+        caller: Caller,
+        providers: frozenset[str],
+    ) -> Sequence[Route]:
+        """All routes of a model, in order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What may be tried. `unknown_models` are slugs that the catalog does not have."""
@@ -83,14 +110,15 @@ def plan(
     blocking: Blocking,
     byok_only: bool,
     caller: Caller,
-    providers: Iterable[str],
+    providers: frozenset[str],
+    routes_of: Routes | None = None,
 ) -> Plan:
     """Plan a request.
 
     `own` are the account's credentials, `platform` those of shared capacity, `providers` the slugs
-    that there are adapters for.
+    that there are adapters for. `routes_of` may stand in for `routes` where it remembers.
     """
-    adapters = frozenset(providers)
+    find = routes if routes_of is None else routes_of
     attempts: list[Attempt] = []
     left_out: list[LeftOut] = []
     unknown: list[str] = []
@@ -99,32 +127,56 @@ def plan(
         if model is None:
             unknown.append(slug)
             continue
-        candidates, insisting = _candidates(model, own, platform, caller)
-        shared_refusal = _shared_refusal(insisting, byok_only=byok_only)
-        candidates.sort(key=lambda each: _place(each, request))
-        first_only = request.preferences.allow_fallbacks is False and not request.preferences.order
-        taken = False
-        for candidate in candidates:
-            attempt = candidate.attempt
-            why = _refusal(attempt, model, request, adapters, shared_refusal)
-            if why is None and first_only and taken:
-                why = WhyLeftOut.NO_FALLBACKS
-            if why is not None:
-                forbidden_by = insisting if why is WhyLeftOut.ALWAYS_USE else ()
-                left_out.append(LeftOut(attempt, why, forbidden_by=forbidden_by))
+        for route in find(
+            model,
+            request,
+            own=own,
+            platform=platform,
+            byok_only=byok_only,
+            caller=caller,
+            providers=providers,
+        ):
+            if route.why is not None:
+                left_out.append(LeftOut(route.attempt, route.why, forbidden_by=route.forbidden_by))
                 continue
-            taken = True
-            health = blocking(attempt)
+            health = blocking(route.attempt)
             if health is not None:
-                left_out.append(LeftOut(attempt, WhyLeftOut.UNHEALTHY, health))
+                left_out.append(LeftOut(route.attempt, WhyLeftOut.UNHEALTHY, health))
                 continue
-            attempts.append(attempt)
+            attempts.append(route.attempt)
     left_out += [LeftOut(each, WhyLeftOut.TOO_MANY) for each in attempts[ATTEMPTS_MAX:]]
     return Plan(
         attempts=tuple(attempts[:ATTEMPTS_MAX]),
         left_out=tuple(left_out),
         unknown_models=tuple(unknown),
     )
+
+
+def routes(
+    model: ModelListed,
+    request: ChatRequest,
+    *,
+    own: Sequence[CredentialChanged],
+    platform: Sequence[CredentialChanged],
+    byok_only: bool,
+    caller: Caller,
+    providers: frozenset[str],
+) -> tuple[Route, ...]:
+    """Everything that could be tried for a model, in order; the arguments are those of `plan`."""
+    candidates, insisting = _candidates(model, own, platform, caller)
+    shared_refusal = _shared_refusal(insisting, byok_only=byok_only)
+    candidates.sort(key=lambda each: _place(each, request))
+    first_only = request.preferences.allow_fallbacks is False and not request.preferences.order
+    found: list[Route] = []
+    taken = False
+    for candidate in candidates:
+        why = _refusal(candidate.attempt, model, request, providers, shared_refusal)
+        if why is None and first_only and taken:
+            why = WhyLeftOut.NO_FALLBACKS
+        taken = taken or why is None
+        forbidden_by = insisting if why is WhyLeftOut.ALWAYS_USE else ()
+        found.append(Route(candidate.attempt, why, forbidden_by))
+    return tuple(found)
 
 
 def _candidates(

@@ -38,11 +38,17 @@ class CredentialsView:
         )
         self._on_new_secret = on_new_secret
         self._by_account: dict[str, dict[str, CredentialChanged]] = {}
+        self._listed: dict[str, tuple[CredentialChanged, ...]] = {}
 
     def of(self, account_id: AccountId) -> Sequence[CredentialChanged]:
-        """All credentials of an account."""
-        found = self._by_account.get(account_id)
-        return () if found is None else tuple(found.values())
+        """All credentials of an account; the same object until one of them changes."""
+        listed = self._listed.get(account_id)
+        if listed is None:
+            found = self._by_account.get(account_id)
+            if found is None:
+                return ()
+            listed = self._listed[account_id] = tuple(found.values())
+        return listed
 
     def find(self, account_id: AccountId, credential_id: CredentialId) -> CredentialChanged | None:
         """One credential as it stands now."""
@@ -69,6 +75,7 @@ class CredentialsView:
 
     def _changed(self, key: str, state: StateEvent | None) -> None:
         account_id, _, credential_id = key.partition("/")
+        self._listed.pop(account_id, None)
         if not isinstance(state, CredentialChanged):
             self._gone(account_id, credential_id)
             return

@@ -1,6 +1,5 @@
 """Call a provider for one attempt, and let a stream's pieces go once its first token is there."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -14,6 +13,7 @@ from services.dispatcher.domain.run import Completed, Run
 from services.dispatcher.ports import Provider, ProviderSecret, ReplyStream
 from shared.clock import Clock
 from shared.events.replies import Choice, ReplyDelta, ReplyStarted
+from shared.time_limit import TimeLimit
 
 HELD_BACK_MAX: Final = 256
 """Pieces without a token that are held back; more of them count as a beginning."""
@@ -56,7 +56,7 @@ class CallProvider:
             async with aclosing(provider.stream(attempt, secret, request)) as pieces:
                 return await self._stream(run, attempt, pieces, replies)
         try:
-            async with asyncio.timeout(self._whole_answer_seconds_max):
+            with TimeLimit(self._whole_answer_seconds_max):
                 answer = await provider.complete(attempt, secret, request)
         except TimeoutError:
             return ProviderFailure(failure=FailureClass.TIMED_OUT)
@@ -76,7 +76,7 @@ class CallProvider:
     ) -> Completed | ProviderFailure:
         held: list[ReplyDelta] = []
         try:
-            async with asyncio.timeout(self._first_token_seconds_max):
+            with TimeLimit(self._first_token_seconds_max):
                 ended = await _until_first_token(run, pieces, held)
         except TimeoutError:
             return ProviderFailure(failure=FailureClass.TIMED_OUT)

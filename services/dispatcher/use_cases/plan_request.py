@@ -8,6 +8,7 @@ from services.dispatcher.domain.candidates import Caller
 from services.dispatcher.domain.explanation import Explanation, explain
 from services.dispatcher.domain.failure import Next
 from services.dispatcher.domain.health import HealthTable
+from services.dispatcher.domain.known_routes import KnownRoutes
 from services.dispatcher.domain.plan import Plan, plan
 from services.dispatcher.domain.request import ChatRequest, ProviderPreferences, routing_of
 from services.dispatcher.ports import Catalog, Credentials
@@ -32,6 +33,7 @@ class PlanRequest:
         self._credentials = credentials
         self._health = health
         self._providers = frozenset(providers)
+        self._routes = KnownRoutes()
 
     def problem(self) -> str | None:
         """Why no plan may be made now: an unread credential must never turn into spent credits."""
@@ -48,6 +50,7 @@ class PlanRequest:
             byok_only=asked.byok_only or bool(request.preferences.byok_only),
             caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
             providers=self._providers,
+            routes_of=self._routes,
         )
 
     def explain(self, asked: ExplainPlan, now: datetime) -> Explanation:

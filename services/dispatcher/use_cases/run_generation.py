@@ -5,7 +5,6 @@ forward to now in order to cancel it. Whatever ends the run, its fact is made du
 frame goes out.
 """
 
-import asyncio
 from datetime import timedelta
 from typing import Final
 
@@ -38,6 +37,7 @@ from shared.events.envelope import type_of
 from shared.events.generations import AttemptReceipt
 from shared.ids import RunId
 from shared.sealing import Seal, SealBroken
+from shared.time_limit import TimeLimit
 
 FINISH_SECONDS: Final = 2.0
 """Of the time until the deadline, what is kept for the fact and the last frame."""
@@ -122,16 +122,16 @@ class RunGeneration:
         replies: ReplyStream,
     ) -> Ending:
         left_seconds = (run.asked.deadline - self._clock.now()).total_seconds()
-        bounds = asyncio.timeout(max(left_seconds - FINISH_SECONDS, left_seconds / 2, 0.0))
+        bounds = TimeLimit(max(left_seconds - FINISH_SECONDS, left_seconds / 2, 0.0))
         ending: Ending
         try:
-            async with bounds:
+            with bounds:
                 handle.bounds = bounds
                 if handle.why is not None:
                     return Dropped(handle.why)
                 ending = await self._answer(run, content, claim, data_key, replies)
         except TimeoutError as error:
-            ending = _interrupted(handle) if bounds.expired() else self._bug(run, error)
+            ending = _interrupted(handle) if bounds.has_passed else self._bug(run, error)
         except Unavailable as error:
             ending = Failed(client_error.unavailable(error.dependency))
         except Exception as error:  # noqa: BLE001 - one request's bug must not end the others

@@ -1,12 +1,12 @@
 """Which runs are under way here, and how to end one from outside."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from services.dispatcher.domain.liveness import CancelledGenerations
 from shared.events.completions import CompletionRequested, GenerationCancelled
 from shared.ids import GenerationId, InstanceId, RunId
+from shared.time_limit import TimeLimit
 
 
 class Handle:
@@ -18,7 +18,7 @@ class Handle:
         """`bounds` is the time limit that the run's work stands in, once it has begun."""
         self.asked = asked
         self.run_id = run_id
-        self.bounds: asyncio.Timeout | None = None
+        self.bounds: TimeLimit | None = None
         self.is_finishing = False
         self.why: str | None = None
 
@@ -28,7 +28,7 @@ class Handle:
             return
         self.why = why
         if self.bounds is not None:
-            self.bounds.reschedule(asyncio.get_running_loop().time())
+            self.bounds.pass_now()
 
 
 class Running:

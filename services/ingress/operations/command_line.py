@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from services.ingress.config import OperationsConfig
 from services.ingress.operations import accounts, api_keys, credit, platform_credential
-from services.ingress.operations.connections import open_connections
-from services.ingress.operations.outcomes import BadInput
+from services.ingress.operations.connections import Connections, open_connections
+from services.ingress.operations.outcomes import BadInput, Outcome
 from shared.config.environment import ConfigProblems, load
 from shared.errors import OpenRouteError, Unavailable
 from shared.money import parse_percent, parse_usd
@@ -81,14 +81,38 @@ async def _carry_out(config: OperationsConfig, given: argparse.Namespace) -> Any
                 return await api_keys.change_policy(
                     connections, given.key_hash, byok_only=given.byok_only
                 )
-            case "credit":
-                return await credit.add(
-                    connections, given.account, amount_nano_usd=given.amount, key=given.key
-                )
+            case "credit" | "refund" | "correct":
+                return await _move_credits(connections, given)
             case _:
                 return await platform_credential.keep(
                     connections, provider=given.provider, file=given.file
                 )
+
+
+async def _move_credits(connections: Connections, given: argparse.Namespace) -> Outcome:
+    account, amount, key = given.account, given.amount, given.key
+    match given.command:
+        case "credit":
+            return await credit.add(
+                connections,
+                account,
+                amount_nano_usd=amount,
+                key=key,
+                is_promotion=given.kind == "promotion",
+            )
+        case "refund":
+            return await credit.refund(
+                connections, account, amount_nano_usd=amount, key=key, reason=given.reason
+            )
+        case _:
+            return await credit.correct(
+                connections,
+                account,
+                amount_nano_usd=amount,
+                key=key,
+                reason=given.reason,
+                reference=given.reference,
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,14 +136,31 @@ def _parser() -> argparse.ArgumentParser:
     api_key.add_argument(
         "--byok-only", required=True, type=_boolean, help="true keeps it off shared capacity"
     )
-    credit_parser = commands.add_parser("credit", help="top up an account")
-    credit_parser.add_argument("--account", required=True, help="the account's id")
-    credit_parser.add_argument("--amount", required=True, type=_amount, help="USD, such as 5.00")
-    credit_parser.add_argument("--key", type=_key, help="the same key again changes nothing")
+    _add_movements(commands)
     platform = commands.add_parser("platform-credential", help="keep OpenRoute's own provider key")
     platform.add_argument("--provider", required=True, type=_name, help="the provider's slug")
     platform.add_argument("--file", required=True, type=Path, help="what one would paste")
     return parser
+
+
+def _add_movements(commands: Any) -> None:
+    credit_parser = commands.add_parser("credit", help="top up an account")
+    credit_parser.add_argument("--amount", required=True, type=_amount, help="USD, such as 5.00")
+    credit_parser.add_argument(
+        "--kind", choices=("cash", "promotion"), default="cash", help="whether it was paid for"
+    )
+    refund_parser = commands.add_parser("refund", help="book money that went back")
+    refund_parser.add_argument("--amount", required=True, type=_amount, help="USD, such as 5.00")
+    refund_parser.add_argument("--reason", type=_reason, help="why, for the books")
+    correct_parser = commands.add_parser("correct", help="give or take credits, saying why")
+    correct_parser.add_argument(
+        "--amount", required=True, type=_change, help="USD; below zero takes credits"
+    )
+    correct_parser.add_argument("--reason", required=True, type=_reason, help="what was wrong")
+    correct_parser.add_argument("--reference", type=_reason, help="the generation or transfer")
+    for parser in (credit_parser, refund_parser, correct_parser):
+        parser.add_argument("--account", required=True, help="the account's id")
+        parser.add_argument("--key", type=_key, help="the same key again changes nothing")
 
 
 def _wrong(message: str) -> argparse.ArgumentTypeError:
@@ -139,6 +180,10 @@ def _name(value: str) -> str:
 
 def _key(value: str) -> str:
     return _text(value, 200)
+
+
+def _reason(value: str) -> str:
+    return _text(value, 500)
 
 
 def _boolean(value: str) -> bool:
@@ -168,11 +213,15 @@ def _fee_percent(value: str) -> Decimal | str:
     return percent
 
 
-def _amount(value: str) -> int:
+def _change(value: str) -> int:
     try:
-        amount = parse_usd(value)
+        return parse_usd(value)
     except ValueError as error:
         raise _wrong(str(error)) from None
+
+
+def _amount(value: str) -> int:
+    amount = _change(value)
     if amount <= 0:
         raise _wrong("must be above zero")
     return amount

@@ -1,8 +1,8 @@
-"""What is counted of generations."""
+"""What is counted of generations and payments."""
 
 from typing_extensions import override
 
-from services.ingress.ports import Measurements
+from services.ingress.ports import Measurements, PaymentMeasurements
 from shared.telemetry.metrics import Metrics
 
 
@@ -21,3 +21,19 @@ class CountedGenerations(Measurements):
     @override
     def in_flight(self, generations: int) -> None:
         self._in_flight.set(generations)
+
+
+class CountedPayments(PaymentMeasurements):
+    """Prometheus' counters."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Register what is counted; `not_booked` is for an operator to look at."""
+        self._events = metrics.counter(
+            "payment_events",
+            "Events of the payment provider taken in, by what became of them",
+            ("type", "outcome"),
+        )
+
+    @override
+    def taken(self, event_type: str, outcome: str) -> None:
+        self._events.labels(event_type, outcome).inc()

@@ -16,6 +16,7 @@ from services.ingress.ports import Announcements, Measurements
 from shared.clock import Clock
 from shared.events.completions import DispatcherAlive, ReplyFrame
 from shared.ids import AccountId, GenerationId, RunId
+from shared.time_limit import Alarm
 
 BUFFER_BYTES_MAX: Final = 48 * 1024 * 1024
 """Frames of one generation that its client has not read yet: two of the largest there are."""
@@ -102,14 +103,12 @@ class WaitingGeneration:
     async def next(self, idle_seconds: float) -> Frame | Ending | None:
         """The next frame, or why there is none, or None when nothing came for so long."""
         if not self._frames and self._ending is None:
-            loop = asyncio.get_running_loop()
-            wake = loop.create_future()
-            self._wake = wake
-            timer = loop.call_later(idle_seconds, self._wake_up)
+            self._wake = wake = asyncio.get_running_loop().create_future()
+            alarm = Alarm(idle_seconds, self._wake_up)
             try:
                 await wake
             finally:
-                timer.cancel()
+                alarm.cancel()
                 self._wake = None
         if self._frames:
             frame = self._frames.popleft()

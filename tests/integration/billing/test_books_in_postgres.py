@@ -210,7 +210,7 @@ async def test_postings_can_be_neither_changed_nor_deleted(
 ) -> None:
     account = await desk.account_with(USD)
     await desk.post([received(finished(account=account, generation_id=new_generation_id()))])
-    for table in ("transfers", "generations", "abandonments", "top_ups"):
+    for table in ("transfers", "generations", "abandonments", "credit_movements"):
         for statement in (
             f"update {table} set account_id = 'x'",  # noqa: S608 - a constant
             f"delete from {table}",  # noqa: S608 - a constant

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -190,13 +191,14 @@ async def test_ids_that_are_none_or_another_s_are_not_found(world: World) -> Non
             assert (status, body["error"]["code"]) == (404, 404)
 
 
+SOME_ID = "0199c0de-0000-7000-8000-000000000001"
 ROUTES = (
     ("GET", "/byok"),
     ("POST", "/byok"),
     ("PUT", "/byok/order"),
-    ("GET", f"/byok/{new_id()}"),
-    ("PATCH", f"/byok/{new_id()}"),
-    ("DELETE", f"/byok/{new_id()}"),
+    ("GET", f"/byok/{SOME_ID}"),
+    ("PATCH", f"/byok/{SOME_ID}"),
+    ("DELETE", f"/byok/{SOME_ID}"),
 )
 
 
@@ -470,6 +472,29 @@ async def test_a_top_up_is_idempotent_by_its_key(world: World) -> None:
             assert outcome.printed["repeated"] is is_repeated
         with pytest.raises(BadInput, match="no account"):
             await credit.add(connections, new_id(), amount_nano_usd=1, key=None)
+
+
+async def test_without_their_secrets_the_ways_in_for_credits_do_not_exist(world: World) -> None:
+    path = f"{world.base_url}/operator/accounts/{world.account.account_id}/credits"
+    for url in (path, f"{world.base_url}/webhooks/stripe"):
+        async with world.http.post(url, headers=world.account.management_headers) as response:
+            assert response.status == 404
+
+
+@pytest.mark.parametrize("value", ["", "whsec_short"])
+async def test_an_empty_or_malformed_webhook_secret_refuses_to_start(
+    infrastructure: Infrastructure, value: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.ingress"),
+        env={**infrastructure.environment("ingress"), "STRIPE_WEBHOOK_SECRET": value},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"STRIPE_WEBHOOK_SECRET" in errors
 
 
 async def test_a_platform_credential_is_replaced_by_the_next_one(

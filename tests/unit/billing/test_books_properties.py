@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from services.billing.domain.abandon import abandon, release
 from services.billing.domain.authorize import authorize_spend
-from services.billing.domain.credits import add_credits
+from services.billing.domain.credits import add_credits, correct_credits, refund_credits
 from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.page import Page, expire
+from services.billing.domain.payment import to_return
+from services.billing.domain.record_payment import record_dispute, record_payment, record_refund
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import AddCredits
+from shared.events.billing import AddCredits, CorrectCredits, RefundCredits
 from shared.events.generations import GenerationFinished, Spend
+from shared.events.payments import RecordDispute, RecordPayment, RecordRefund
 from shared.events.usage import Usage
-from shared.ids import HoldId
+from shared.ids import AccountId, HoldId
 from tests.unit.billing.made import (
     ACCOUNT,
     LIST_COST,
@@ -45,9 +48,10 @@ class _Step:
     completion_tokens: int | None
 
 
+_OF_CREDITS = ("top up", "refund", "correct", "pay", "refund a payment", "dispute")
 _steps = st.builds(
     _Step,
-    kind=st.sampled_from(["authorize", "finish", "abandon", "release", "expire", "top up"]),
+    kind=st.sampled_from(["authorize", "finish", "abandon", "release", "expire", *_OF_CREDITS]),
     number=st.integers(0, _GENERATIONS - 1),
     hold=st.integers(0, 2),
     is_byok=st.booleans(),
@@ -92,12 +96,40 @@ def _take(page: Page, step: _Step) -> None:
         case "expire":
             expire(page, list(page.open_holds.values())[: step.hold])
         case _:
-            command_key = str(step.amount)
-            add_credits(
-                page,
-                AddCredits(account_id=account, amount_nano_usd=step.amount, key=command_key),
-                MONTH,
+            _move_credits(page, step, account)
+
+
+def _move_credits(page: Page, step: _Step, account: AccountId) -> None:
+    key, amount, payment = f"{step.kind} {step.amount}", step.amount, f"stripe/{step.number}"
+    match step.kind:
+        case "top up":
+            added = AddCredits(account_id=account, amount_nano_usd=amount, key=key)
+            add_credits(page, added, MONTH)
+        case "refund":
+            refunded = RefundCredits(account_id=account, amount_nano_usd=amount, key=key)
+            refund_credits(page, refunded, MONTH)
+        case "correct":
+            change = amount - 3 * LIST_COST
+            corrected = CorrectCredits(
+                account_id=account, amount_nano_usd=change, key=key, reason="wrong"
             )
+            correct_credits(page, corrected, MONTH)
+        case "pay":
+            paid = RecordPayment(
+                payment_id=payment, account_id=account, amount_nano_usd=3 * LIST_COST
+            )
+            record_payment(page, paid, MONTH)
+        case "refund a payment":
+            returned = RecordRefund(payment_id=payment, refunded_nano_usd=amount)
+            record_refund(page, returned, MONTH)
+        case _:
+            disputed = RecordDispute(
+                payment_id=payment,
+                dispute_id=str(step.hold),
+                amount_nano_usd=2 * LIST_COST,
+                is_reinstated=step.is_byok,
+            )
+            record_dispute(page, disputed, MONTH)
 
 
 def _check(page: Page) -> None:
@@ -120,7 +152,7 @@ def _check(page: Page) -> None:
             if settlement.account_id == account_id and not _is_reversed(page, settlement)
         )
         paid_in = sum(
-            top_up.amount_nano_usd for top_up in entries.top_ups if top_up.account_id == account_id
+            each.amount_nano_usd for each in entries.movements if each.account_id == account_id
         )
         paid_out = sum(
             settlement.collected_nano_usd
@@ -128,6 +160,19 @@ def _check(page: Page) -> None:
             if settlement.account_id == account_id and not _is_reversed(page, settlement)
         )
         assert account.available_nano_usd + account.held_nano_usd == paid_in - paid_out
+
+
+def _check_payments(page: Page) -> None:
+    movements = page.entries.movements
+    cash = sum(each.cash_nano_usd for each in movements)
+    assert balance(page, LedgerAccount.CASH_IN) == -cash
+    for payment in page.payments.values():
+        due = to_return(payment.amount_nano_usd, page.payment_reports.get(payment.payment_id, []))
+        assert payment.returned_nano_usd == due
+        assert payment.uncollected_nano_usd >= 0
+        assert payment.amount_nano_usd - due == sum(
+            each.cash_nano_usd for each in movements if each.payment_id == payment.payment_id
+        )
 
 
 def _is_reversed(page: Page, settlement: object) -> bool:
@@ -145,6 +190,7 @@ def test_money_is_conserved_and_nothing_ends_twice(steps: list[_Step]) -> None:
     for step in steps:
         _take(page, step)
         _check(page)
+        _check_payments(page)
 
 
 @settings(max_examples=200, deadline=None)

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.billing.domain.evidence import Allotted, Delivered, Evidence, ToppedUp
+from services.billing.domain.evidence import Allotted, Credited, Delivered, Evidence
 from services.billing.outbound.spilled_gathering import open_gathering
 
 
@@ -18,7 +18,7 @@ async def test_what_was_added_under_one_key_comes_back_together_once(
             evidence: Evidence = (
                 Delivered(partition=1, offset=number, is_certain=True),
                 Allotted(month="2026-01", used=number),
-                ToppedUp(account_id="a", amount=huge + number),
+                Credited(account_id="a", amount=huge + number),
             )[number // 100]
             expected.setdefault(key, []).append(evidence)
             await gathering.add([(key, evidence)])

@@ -52,7 +52,7 @@ def planned(
         blocking=blocking,
         byok_only=byok_only,
         caller=caller,
-        providers=("openai", "azure"),
+        providers=frozenset({"openai", "azure"}),
     )
 
 

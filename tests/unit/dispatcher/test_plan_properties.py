@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.candidates import NotAdmitted
+from services.dispatcher.domain.candidates import Caller, NotAdmitted
 from services.dispatcher.domain.explanation import Explanation, NoEndpoint
 from services.dispatcher.domain.failure import FailureClass, Next, ProviderFailure, next_after
 from services.dispatcher.domain.health import ANY_ENDPOINT, HealthTable
-from services.dispatcher.domain.plan import ATTEMPTS_MAX, Plan
+from services.dispatcher.domain.known_routes import KnownRoutes
+from services.dispatcher.domain.plan import ATTEMPTS_MAX, Plan, routes
 from services.dispatcher.use_cases.plan_request import PlanRequest
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged, Deployment, Filters
@@ -39,7 +40,7 @@ from tests.unit.dispatcher.made import (
 )
 
 PROVIDERS = ("openai", "azure", "groq")
-ADAPTERS = ("openai", "azure")
+ADAPTERS = frozenset({"openai", "azure"})
 TIERS = {"prioritized": 0, "shared": 1, "fallback": 2}
 ME, SOMEBODY = MemberId("me"), MemberId("somebody")
 MODELS = {
@@ -324,6 +325,28 @@ def test_the_order_in_which_credentials_are_known_changes_nothing(
     again = setting.permuted(data)
     assert again.plan().attempts == setting.plan().attempts
     assert again.explain() == setting.explain()
+
+
+@given(st.lists(_settings, min_size=1, max_size=4))
+def test_remembered_routes_are_those_found_anew(settings: list[Setting]) -> None:
+    remembering = KnownRoutes()
+    asked_for = [(each, tuple(each.of(ACCOUNT)), tuple(each.shared)) for each in settings]
+    for setting, own, shared in [*asked_for, *asked_for]:
+        wanted = request(models=[MINI], provider=setting.preferences)
+        for listed in MODELS.values():
+            found = [
+                find(
+                    listed,
+                    wanted,
+                    own=own,
+                    platform=shared,
+                    byok_only=setting.byok_only,
+                    caller=Caller(api_key_hash=KEY, member_id=setting.member_id),
+                    providers=ADAPTERS,
+                )
+                for find in (routes, remembering)
+            ]
+            assert found[0] == found[1]
 
 
 @given(_settings, _failures)

@@ -14,7 +14,9 @@ from services.ingress.inbound.http.error_envelope import error_body
 from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
 from services.ingress.inbound.http.key_page import KeyPage
 from services.ingress.inbound.http.models_page import ModelsPage
+from services.ingress.inbound.http.operator_pages import OperatorPages
 from services.ingress.inbound.http.plan_page import PlanPage
+from services.ingress.inbound.http.stripe_webhook import StripeWebhook
 
 BASE_PATH: Final = "/api/v1"
 _PATH_SHOWN_MAX: Final = 200
@@ -29,10 +31,12 @@ def ingress_app(
     key: KeyPage,
     byok: ByokPages,
     plan: PlanPage,
+    operator: OperatorPages | None,
+    stripe: StripeWebhook | None,
 ) -> web.Application:
-    """The application to serve."""
+    """The application to serve; without `operator` or `stripe` their paths do not exist."""
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
-    paths: Mapping[str, Mapping[str, Handler]] = {
+    paths: dict[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
         "/models": {"GET": models.page},
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
@@ -48,6 +52,13 @@ def ingress_app(
         },
         "/byok/{credential_id}/check": {"POST": byok.check},
     }
+    if operator is not None:
+        account = "/operator/accounts/{account_id}"
+        paths[f"{account}/credits"] = {"POST": operator.credits}
+        paths[f"{account}/refunds"] = {"POST": operator.refunds}
+        paths[f"{account}/corrections"] = {"POST": operator.corrections}
+    if stripe is not None:
+        paths["/webhooks/stripe"] = {"POST": stripe.post}
     for path, handlers in paths.items():
         resource = app.router.add_resource(BASE_PATH + path)
         for method, handler in handlers.items():

@@ -6,7 +6,6 @@ HTTP status, upon which clients retry. That silence may end connections on the w
 fails from then on is an error chunk.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +29,7 @@ from shared.clock import Clock
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart
 from shared.ids import GenerationId
 from shared.telemetry.logging import get_logger
+from shared.time_limit import TimeLimit
 
 _WAIT_SECONDS: Final = 60.0
 _KEEP_ALIVE_SECONDS: Final = 1.0
@@ -192,7 +192,7 @@ class ChatCompletions:
         else:
             _note_end(answer, piece)
             last = events.encode(piece.parts)
-        async with asyncio.timeout(_WRITE_SECONDS_MAX):
+        with TimeLimit(_WRITE_SECONDS_MAX):
             await response.write_eof(last + DONE)
 
     async def _before_headers(
@@ -271,5 +271,5 @@ async def _headers(exchange: Exchange) -> web.StreamResponse:
 async def _write(response: web.StreamResponse, data: bytes) -> None:
     if not data:
         return
-    async with asyncio.timeout(_WRITE_SECONDS_MAX):
+    with TimeLimit(_WRITE_SECONDS_MAX):
         await response.write(data)

@@ -22,7 +22,7 @@ _TABLES = (
     "abandonments",
     "holds",
     "hold_endings",
-    "top_ups",
+    "credit_movements",
     "inbox",
     "outbox_dirty",
 )
@@ -169,7 +169,7 @@ DAMAGES: Mapping[str, Damage] = {
         ],
     ),
     "a top-up changed": lambda story: (
-        [f"update top_ups set amount_nano_usd = 1 where account_id = '{story.account}'"],
+        [f"update credit_movements set amount_nano_usd = 1 where account_id = '{story.account}'"],
         [f"wrong-transfers: movement credit/{story.account}/k"],
     ),
     "a top-up's transfer deleted": lambda story: (

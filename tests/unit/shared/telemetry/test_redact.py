@@ -24,6 +24,7 @@ SECRET_TEXTS = [
     f"cut off: -----BEGIN RSA PRIVATE KEY-----\n{CANARY}",
     f"vault:v12:{CANARY}=",
     f"hvs.{CANARY}",
+    f"whsec_{CANARY}",
     f"token s.{CANARY} expired",
     f"Authorization: Bearer {CANARY}",
     f"authorization: basic {CANARY}",

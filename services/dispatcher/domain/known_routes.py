@@ -1,0 +1,81 @@
+"""Routes that were found once: the same caller asks for the same model again and again.
+
+What they were found from is kept beside them and compared by identity, so a model or a credential
+that changed is noticed at the next request.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.plan import Route, routes
+from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
+from shared.events.catalog import ModelListed
+from shared.events.credentials import CredentialChanged
+from shared.ids import ApiKeyHash, MemberId
+
+ROUTES_REMEMBERED_MAX: Final = 2_000
+"""Callers and models; the oldest goes first."""
+
+_Key = tuple[str, ApiKeyHash, MemberId | None, bool, ProviderPreferences]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    model: ModelListed
+    own: Sequence[CredentialChanged]
+    platform: Sequence[CredentialChanged]
+    providers: frozenset[str]
+    routes: Sequence[Route]
+
+
+class KnownRoutes:
+    """Stands in for `routes`, with the same answers."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._known: dict[_Key, _Known] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __call__(
+        self,
+        model: ModelListed,
+        request: ChatRequest,
+        *,
+        own: Sequence[CredentialChanged],
+        platform: Sequence[CredentialChanged],
+        byok_only: bool,
+        caller: Caller,
+        providers: frozenset[str],
+    ) -> Sequence[Route]:
+        """As `routes`; credentials in a sequence must not change while it is the same object."""
+        preferences = request.preferences
+        key = (model.slug, caller.api_key_hash, caller.member_id, byok_only, preferences)
+        known = self._known.get(key)
+        if (
+            known is not None
+            and known.model is model
+            and known.own is own
+            and known.platform is platform
+            and known.providers is providers
+        ):
+            return known.routes
+        found = routes(
+            model,
+            request,
+            own=own,
+            platform=platform,
+            byok_only=byok_only,
+            caller=caller,
+            providers=providers,
+        )
+        if preferences.require_parameters:  # these depend on the request's other fields too
+            return found
+        self._known.pop(key, None)
+        if len(self._known) >= ROUTES_REMEMBERED_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[key] = _Known(model, own, platform, providers, found)
+        return found

@@ -1,0 +1,107 @@
+"""Limits of time for what happens often: exact to a twentieth of a second, and cheap.
+
+`asyncio.timeout` arms and disarms a timer of the event loop each time, which costs the request path
+more than many a thing that it guards. Here all limits of a loop that end in the same twentieth of a
+second share one timer. A limit is never early, and up to TICK_SECONDS late.
+"""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+from weakref import WeakKeyDictionary
+
+_TICKS_A_SECOND: Final = 20
+TICK_SECONDS: Final = 1 / _TICKS_A_SECOND
+
+
+class Alarm:
+    """Calls back once its time has come, unless it is cancelled before."""
+
+    __slots__ = ("_callback", "_slot")
+
+    def __init__(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Set it, within a running loop; `callback` must not raise."""
+        self._callback = callback
+        loop = asyncio.get_running_loop()
+        slots = _slots_of.get(loop)
+        if slots is None:
+            slots = _slots_of[loop] = {}
+        tick = int((loop.time() + seconds) * _TICKS_A_SECOND) + 1
+        slot = slots.get(tick)
+        if slot is None:
+            slot = slots[tick] = set()
+            loop.call_at(tick * TICK_SECONDS, _ring, slots, tick)
+        slot.add(self)
+        self._slot = slot
+
+    def cancel(self) -> None:
+        """It will not ring; may be called at any time."""
+        self._slot.discard(self)
+
+    def ring(self) -> None:
+        """Call back."""
+        self._callback()
+
+
+_slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, set[Alarm]]]" = (
+    WeakKeyDictionary()
+)
+
+
+def _ring(slots: dict[int, set[Alarm]], tick: int) -> None:
+    slot = slots.pop(tick)
+    while slot:
+        slot.pop().ring()
+
+
+class TimeLimit:
+    """`with TimeLimit(seconds) as limit:` does what `async with asyncio.timeout(seconds)` does.
+
+    What the block awaits is cancelled when the limit has passed, and the block raises TimeoutError.
+    A cancellation from outside stays one.
+    """
+
+    __slots__ = ("_alarm", "_cancelling", "_has_passed", "_seconds", "_task")
+
+    def __init__(self, seconds: float) -> None:
+        """Nothing runs before the block is entered."""
+        self._seconds = seconds
+        self._has_passed = False
+        self._alarm: Alarm | None = None
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a time limit stands in a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._alarm = Alarm(self._seconds, self.pass_now)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if (
+            self._has_passed
+            and self._task.uncancel() <= self._cancelling
+            and exc_type is asyncio.CancelledError
+        ):
+            raise TimeoutError from exc
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the limit ended the block, or will at its next await."""
+        return self._has_passed
+
+    def pass_now(self) -> None:
+        """Bring the end forward to now, from another task; after the block this does nothing."""
+        if self._alarm is not None and not self._has_passed:
+            self._has_passed = True
+            self._task.cancel()
