@@ -16,6 +16,7 @@ import aiohttp
 from deploy.local.places import REPOSITORY
 from deploy.local.ports import HOST
 from deploy.local.private_files import read_json
+from deploy.local.service_account import public_key_of
 from deploy.local.simulator import SIMULATOR
 from deploy.local.stack import Stack
 from shared.kafka.config import KafkaConfig
@@ -212,6 +213,15 @@ class Product:
             "api_key": api_key,
             "model_id": model_id,
         }
+
+    async def make_known(self, service_account: Mapping[str, Any]) -> None:
+        """Have the provider know a Google service account by its public key."""
+        email = service_account["client_email"]
+        public_key = await asyncio.to_thread(public_key_of, service_account)
+        async with self.session.put(
+            f"{self.simulator}/_control/service_accounts/{email}", json={"public_key": public_key}
+        ) as response:
+            response.raise_for_status()
 
     async def script(
         self, credential: str, steps: Sequence[Mapping[str, Any]], repeat: str = "last"

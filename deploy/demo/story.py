@@ -1,11 +1,13 @@
 """The story that `make demo` tells: what BYOK means, from the first dollar to the last nano-dollar."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 from deploy.demo.checks import Story
+from deploy.local.service_account import new_service_account
 from deploy.product import Account, Answer, Product
 from deploy.tap import Tap
 from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
@@ -52,6 +54,7 @@ class Demo:
         await self._fall_back_to_the_next_key()
         await self._fall_back_to_shared_credits()
         await self._always_use_this_key()
+        await self._ask_other_providers()
         await self._close_the_books()
 
     async def _save_an_azure_array(self) -> None:
@@ -192,6 +195,41 @@ class Demo:
             and received.event.account_id == self._account.account_id
         ]
         self._story.check("and no credits were spent on it", holds=not charges)
+
+    async def _ask_other_providers(self) -> None:
+        self._story.step("Other providers: an Amazon Bedrock key and a Google service account")
+        name = f"demo-{self._account.account_id}"
+        google = await asyncio.to_thread(new_service_account, name)
+        await self._product.make_known(google)
+        bedrock = "ABSK" + self._account.account_id.replace("-", "")
+        for provider, shown, key, model in (
+            ("amazon-bedrock", "Amazon Bedrock", bedrock, "anthropic/claude-haiku-4.5"),
+            ("google-vertex", "Google Vertex", google, "google/gemini-3.5-flash"),
+        ):
+            saved = await self._product.add_credential(
+                self._account, provider=provider, name=f"our {shown}", key=key
+            )
+            self._story.check(
+                f"{shown}: {saved['label']} is saved, and its check at the provider is good",
+                holds=saved["check"]["status"] == "ok",
+                saw=saved["check"],
+            )
+            answer = await self._product.complete(
+                self._account, "Say six words: words=6", model=model
+            )
+            usage = answer.usage
+            listed = usage["cost_details"]["upstream_inference_cost"] or 0
+            fee = _usd(listed) * _FEE_PERCENT / 100
+            self._story.check(
+                f"{shown}: {model} answers with that key, for a fee of {fee} USD",
+                holds=answer.json["provider"] == shown
+                and usage["is_byok"] is True
+                and _usd(usage["cost"]) == fee,
+                saw=answer.text,
+            )
+            deducted = await self._event_of(answer, FeeDeducted)
+            self._story.check(f"{shown}: FeeDeducted is on Kafka", holds=deducted is not None)
+            self._spent += _usd(usage["cost"])
 
     async def _close_the_books(self) -> None:
         self._story.step("Balances and ledger")

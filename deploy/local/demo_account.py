@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from deploy.local.options import Options, read_json_of_strings
 from deploy.local.places import Places
 from deploy.local.ports import HOST
 from deploy.local.private_files import read_json, write_private, write_private_json
+from deploy.local.service_account import service_account
 from deploy.local.services import simulated
 from deploy.local.simulator import SIMULATOR, simulator_credentials
 
 _NAME = "demo"
 _CREDITS_USD = "5.00"
 _OPERATIONS = "services.ingress.operations"
+_JOBS_MAX = 4
+"""Operators' commands at a time; each is a process that mostly waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +52,24 @@ class DemoAccount:
 
     def store_platform_credentials(self) -> None:
         """Hand over the shared capacity's credentials, those that changed since the last time."""
-        for provider, credential in self._platform_credentials().items():
-            stamp = self._places.stamps / f"platform-credential-{provider}"
-            digest = hashlib.sha256(credential.encode()).hexdigest()
-            if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
-                continue
-            file = self._places.secrets / f"platform-credential-{provider}"
-            write_private(file, credential)
-            try:
-                self._operate("platform-credential", "--provider", provider, "--file", str(file))
-            finally:
-                file.unlink()
-            write_private(stamp, digest)
+        given = self._platform_credentials()
+        with ThreadPoolExecutor(max_workers=_JOBS_MAX) as jobs:
+            stored = [jobs.submit(self._store, *each) for each in given.items()]
+        for each in stored:
+            each.result()
+
+    def _store(self, provider: str, credential: str) -> None:
+        stamp = self._places.stamps / f"platform-credential-{provider}"
+        digest = hashlib.sha256(credential.encode()).hexdigest()
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
+            return
+        file = self._places.secrets / f"platform-credential-{provider}"
+        write_private(file, credential)
+        try:
+            self._operate("platform-credential", "--provider", provider, "--file", str(file))
+        finally:
+            file.unlink()
+        write_private(stamp, digest)
 
     @property
     def _places(self) -> Places:
@@ -72,7 +82,8 @@ class DemoAccount:
             )
         if simulated(self.options):
             models = model_slugs(self.options.catalog_folder)
-            return simulator_credentials(HOST, self.ports[SIMULATOR], models)
+            account = service_account(self._places)
+            return simulator_credentials(HOST, self.ports[SIMULATOR], models, account)
         return {}
 
     def _operate(self, *arguments: str) -> str:

@@ -20,6 +20,7 @@ from deploy.local.places import REPOSITORY
 from deploy.local.ports import HOST
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Command
+from deploy.local.service_account import public_keys
 from deploy.local.simulator import SIMULATOR, simulator_endpoints
 
 _READY_DEADLINE_SECONDS = 60.0
@@ -163,13 +164,13 @@ class PythonProcesses:
 
     def _simulator(self) -> Component:
         port = self.ports[SIMULATOR]
-        arguments = (python(), "-m", "tests.simulator", "--host", HOST, "--port", str(port))
+        program = (python(), "-m", "tests.simulator", "--host", HOST, "--port", str(port))
         return Component(
             name=SIMULATOR,
             part=Part.SERVICES,
             port=port,
             command=lambda: Command(
-                arguments=arguments,
+                arguments=(*program, "--accounts", public_keys(self.options.places)),
                 environment={
                     **python_environment(REPOSITORY),
                     **self.options.settings.get(SIMULATOR, {}),

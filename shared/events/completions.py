@@ -12,7 +12,8 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
 
     No dispatcher may begin it after `start_by`, so that a record which arrives late is dropped
     rather than run and charged; at `deadline` it must have ended. `byok_only` is already the sum
-    of the account's, the API key's and the request's own.
+    of the account's, the API key's and the request's own. `anthropic_betas` are the beta features that
+    the client names for Anthropic's models (header `x-anthropic-beta`), their form checked.
     """
 
     HAS_CONTENT: ClassVar[bool] = True
@@ -22,6 +23,7 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     api_key_hash: ApiKeyHash
     member_id: MemberId | None = None
     byok_only: bool = False
+    anthropic_betas: tuple[str, ...] = ()
     wire_key: str
     reply_instance: InstanceId
     reply_partition: int

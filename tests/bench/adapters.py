@@ -49,6 +49,7 @@ _KEY: Final = "sk-bench-adapter-key"
 _AZURE_KEY: Final = "azure-bench-adapter-key"
 _BEDROCK_KEY: Final = "ABSKbench-adapter-key"
 _NOVA: Final = "amazon.nova-micro-v1:0"
+_CLAUDE: Final = "claude-haiku-4-5-20251001"
 _PLAIN_BODY: Final = MappingProxyType(
     {"model": "gpt-4o", "messages": [{"role": "user", "content": _TEXT}]}
 )
@@ -82,6 +83,19 @@ ADAPTERS: Final = (
         path=_AZURE_PATH,
         headers={"api-key": _AZURE_KEY},
         secret=lambda url: azure_secret(url + _AZURE_PATH, _AZURE_KEY),
+    ),
+    Adapter(
+        slug="anthropic",
+        base_path="",
+        path="/v1/messages",
+        headers={"x-api-key": _KEY, "anthropic-version": "2026-10-21"},
+        body={
+            "model": _CLAUDE,
+            "max_tokens": 1000,
+            "messages": [{"role": "user", "content": _TEXT}],
+        },
+        model=_CLAUDE,
+        secret=lambda _url: string_secret(_KEY),
     ),
     Adapter(
         slug="google-vertex",

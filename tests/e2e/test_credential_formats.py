@@ -1,8 +1,6 @@
 """Every format of the mission document over HTTP: what is taken, what is refused, what is called."""
 
-import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,23 +236,6 @@ async def test_a_mistake_is_a_400_that_names_the_field_and_repeats_nothing(
     assert CANARY not in answer.text
     listed = await product.request("GET", "/byok", key=account.management_key)
     assert listed.json == {"data": [], "total_count": 0}
-
-
-@pytest.mark.parametrize(
-    ("provider", "key"),
-    [("amazon-bedrock", AWS), ("google-vertex", service_account())],
-)
-async def test_operators_store_platform_credentials_of_cloud_providers(
-    product: Product, tmp_path: Path, provider: str, key: dict[str, Any]
-) -> None:
-    file = tmp_path / "credential"
-    await asyncio.to_thread(file.write_text, json.dumps(key), encoding="utf-8")
-
-    printed = await product.operate(
-        "platform-credential", "--provider", provider, "--file", str(file)
-    )
-
-    assert json.loads(printed.splitlines()[-1])["provider"] == provider
 
 
 async def save(product: Product, account: Account, provider: str, key: Any) -> Any:

@@ -25,6 +25,28 @@ MODELS: Final = {
     "claude-opus-4-5-20251101": ModelRules(
         thinking=frozenset({"enabled", "disabled"}), samples=1, efforts=_USUAL
     ),
+    "claude-sonnet-4-5-20250929": ModelRules(
+        thinking=frozenset({"enabled", "disabled"}), samples=1
+    ),
+    "claude-opus-4-6": ModelRules(
+        thinking=frozenset({"enabled", "adaptive", "disabled"}),
+        samples=1,
+        efforts=_USUAL | {"max"},
+        prefill=False,
+    ),
+    "claude-opus-4-7": ModelRules(
+        thinking=frozenset({"adaptive", "disabled"}), samples=0, efforts=_ALL, prefill=False
+    ),
+    "claude-opus-5": ModelRules(
+        thinking=frozenset({"adaptive", "disabled"}), samples=0, efforts=_ALL, prefill=False
+    ),
+    "claude-sonnet-5-5": ModelRules(
+        thinking=frozenset({"adaptive"}),
+        samples=0,
+        efforts=_ALL,
+        forced_tools=False,
+        prefill=False,
+    ),
     "claude-sonnet-4-6": ModelRules(
         thinking=frozenset({"enabled", "adaptive", "disabled"}),
         samples=1,

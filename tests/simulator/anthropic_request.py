@@ -237,6 +237,18 @@ def _check_tools(request: MessagesRequest) -> None:
         raise _invalid("tool_choice: forced tool use is not supported for this model")
 
 
+def _as_chat(choice: _ToolChoice) -> Any:
+    match choice.type:
+        case "none":
+            return "none"
+        case "any":
+            return "required"
+        case "tool":
+            return {"function": {"name": choice.name}}
+        case _:
+            return None
+
+
 def _translated(request: MessagesRequest) -> TranslatedRequest:
     system = [] if request.system is None else [{"role": "system", "content": request.system}]
     choice = request.tool_choice or _ToolChoice(type="auto")
@@ -254,7 +266,7 @@ def _translated(request: MessagesRequest) -> TranslatedRequest:
             for tool in request.tools
         ]
         or None,
-        tool_choice="none" if choice.type == "none" else None,
+        tool_choice=_as_chat(choice),
         parallel_tool_calls=not choice.disable_parallel_tool_use,
         stop=request.stop_sequences,
         temperature=request.temperature,

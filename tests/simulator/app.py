@@ -66,6 +66,7 @@ class Providers:
             web.post("/bedrock/{region}/model/{model}/converse", self._converse),
             web.post("/bedrock/{region}/model/{model}/converse-stream", self._converse),
             web.get("/v1/models", self._v1_models),
+            web.get("/v1/key", self._v1_key),
             web.get("/openai/models", self._azure_models),
             web.post("/openai" + deployment, self._azure_chat),
             web.post(deployment, self._azure_chat),
@@ -213,6 +214,11 @@ class Providers:
             return _error_response(anthropic_wire.wrong_version(version))
         key = anthropic_wire.key_of(http.headers)
         return await self._models(http, self.anthropic, key, anthropic_wire.model_list())
+
+    async def _v1_key(self, http: web.Request) -> web.Response:
+        """OpenRouter's, whose list of models is public."""
+        told = {"data": {"label": "sk-or-v1-...", "limit": None, "usage": 0}}
+        return await self._models(http, self.openai, openai_wire.bearer(http.headers), told)
 
     async def _azure_models(self, http: web.Request) -> web.Response:
         if not azure_wire.is_api_version(http.query.get("api-version")):

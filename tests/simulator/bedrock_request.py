@@ -234,6 +234,16 @@ def _as_chat(role: str, content: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _choice(config: _ToolConfig | None) -> Any:
+    match None if config is None else config.tool_choice:
+        case {"any": _}:
+            return "required"
+        case {"tool": {"name": name}}:
+            return {"function": {"name": name}}
+        case _:
+            return None
+
+
 def _translated(request: ConverseRequest, model: str, *, streamed: bool) -> TranslatedRequest:
     given = request.additional_model_request_fields
     messages = [_as_chat(each["role"], each["content"]) for each in request.messages]
@@ -258,7 +268,7 @@ def _translated(request: ConverseRequest, model: str, *, streamed: bool) -> Tran
             for spec in specs
         ]
         or None,
-        tool_choice="none" if is_refused else None,
+        tool_choice="none" if is_refused else _choice(request.tool_config),
         parallel_tool_calls=not given.get("tool_choice", {}).get("disable_parallel_tool_use"),
         stop=request.inference_config.stop_sequences,
         temperature=request.inference_config.temperature,

@@ -91,10 +91,17 @@ class ChatRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     def tools_wanted(self) -> list[dict[str, Any]]:
         """The `function`s to call: of the first tool when the conversation ends by "use the tool",
-        of each when by "use the tools" and calls may be parallel.
+        of each when by "use the tools" and calls may be parallel, and of one that must be called.
         """
         if not self.tools or self.tool_choice == "none":
             return []
+        match self.tool_choice:
+            case {"function": {"name": name}}:
+                return [each for each in self._functions(self.tools) if each.get("name") == name]
+            case "required":
+                return self._functions(self.tools[:1])
+            case _:
+                pass
         if self.messages[-1].get("role") != "user":
             return []
         text = usage.last_user_text(self.messages).lower()
@@ -102,6 +109,9 @@ class ChatRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             return []
         together = "use the tools" in text and self.parallel_tool_calls is not False
         tools = self.tools if together else self.tools[:1]
+        return self._functions(tools)
+
+    def _functions(self, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
         functions = [tool.get("function") for tool in tools]
         return [each if isinstance(each, dict) else _EMPTY_OBJECT for each in functions]
 

@@ -39,4 +39,9 @@ GEMINIS: Final = {
     "gemini-3-pro-preview": GeminiRules(levels=frozenset({"LOW", "HIGH"})),
     "gemini-3-flash-preview": GeminiRules(levels=_ALL),
     "gemini-3.1-pro-preview": GeminiRules(levels=_ALL - {"MINIMAL"}),
+    "gemini-3.1-flash-lite": GeminiRules(levels=_ALL),
+    "gemini-3.5-flash": GeminiRules(levels=_ALL),
+    "gemini-3.5-flash-lite": GeminiRules(levels=_ALL),
+    "gemini-3.7-flash": GeminiRules(levels=_ALL),
+    "gemini-3.8-flash": GeminiRules(levels=_ALL),
 }

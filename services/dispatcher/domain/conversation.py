@@ -17,11 +17,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from services.dispatcher.domain.failure import (
-    UNSUPPORTED_PARAMETER,
-    FailureClass,
-    ProviderFailure,
-)
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure, not_taken
 from shared.events.replies import ReasoningDetail
 
 UNSUPPORTED_CONTENT: Final = "unsupported_content"
@@ -241,7 +237,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What is asked for. `given` are the names of the request's fields that are there, not null."""
+    """What is asked for. `given` are the parameters that the client chose (`ChatRequest.parameters`)."""
 
     messages: tuple[ConversationMessage, ...]
     tools: tuple[Tool, ...] = ()
@@ -262,13 +258,5 @@ class Conversation:
 
     def left_out(self, taken: frozenset[str]) -> ProviderFailure | None:
         """None when what is not `taken` may be dropped; else why this provider cannot serve."""
-        if not self.insists_on_parameters:
-            return None
-        missing = self.given - taken
-        if not missing:
-            return None
-        return ProviderFailure(
-            failure=FailureClass.UNSUPPORTED,
-            code=UNSUPPORTED_PARAMETER,
-            raw=f"provider.require_parameters is set and it does not take {', '.join(sorted(missing))}",
-        )
+        missing = self.given - taken if self.insists_on_parameters else None
+        return not_taken(missing) if missing else None

@@ -4,6 +4,7 @@ Adapters translate each provider's answers into these, because the status alone 
 Anthropic balance and an invalid Google key are both 400s.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -97,3 +98,13 @@ def next_after(failure: FailureClass) -> Next:
             return Next.STOP
         case _:
             assert_never(failure)
+
+
+def not_taken(parameters: Iterable[str]) -> ProviderFailure:
+    """The client insists on its parameters, and this provider does not take these."""
+    named = ", ".join(sorted(parameters))
+    return ProviderFailure(
+        failure=FailureClass.UNSUPPORTED,
+        code=UNSUPPORTED_PARAMETER,
+        raw=f"provider.require_parameters is set and it does not take {named}",
+    )

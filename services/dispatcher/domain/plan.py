@@ -33,7 +33,8 @@ ATTEMPTS_MAX: Final = 16
 """The longest plan; what comes after is not tried."""
 _TIERS: Final = {"prioritized": 0, "shared": 1, "fallback": 2}
 _UNNAMED: Final = 1_000_000
-_ALWAYS_SUPPORTED: Final = frozenset({"messages", "metadata", "user", "n"})
+_OF_ENDPOINTS: Final = frozenset({"n"})
+"""What hangs on the provider and not on the model, so that its adapter says whether it is taken."""
 
 Blocking = Callable[[Attempt], Health | None]
 """Why an attempt must not be made now, from the health table."""
@@ -228,7 +229,7 @@ def _refusal(
 
 
 def _supports(model: ModelListed, request: ChatRequest) -> bool:
-    wanted = set(request.fields) - _ALWAYS_SUPPORTED
+    wanted = request.parameters - _OF_ENDPOINTS
     return wanted.issubset(model.capabilities.supported_parameters)
 
 

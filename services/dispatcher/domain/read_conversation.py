@@ -96,7 +96,7 @@ def read_conversation(request: ChatRequest) -> Conversation | Refused:
         verbosity=options.verbosity,
         service_tier=options.service_tier,
         cache=read_cache(options.cache_control),
-        given=frozenset(given) - {"messages"},
+        given=request.parameters,
         insists_on_parameters=bool(request.preferences.require_parameters),
     )
 

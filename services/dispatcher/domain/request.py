@@ -5,7 +5,7 @@ fields; every other field stays the JSON text that the client sent, so that an a
 it on need not decode and encode it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -36,6 +36,10 @@ _NOT_FOR_PROVIDERS = frozenset(
 """Fields that are read here, or are OpenRouter's own: no adapter ever sees them."""
 
 
+_NO_PARAMETERS = frozenset({"messages", "metadata", "user"})
+_NULL = b"null"
+
+
 class ProviderPreferences(msgspec.Struct, frozen=True):
     """Which providers may serve, in the client's words; slugs in lower case. None restricts nothing.
 
@@ -57,7 +61,8 @@ class ChatRequest:
     `max_tokens` bounds the completion, whichever of the two field names the client used; an adapter
     writes it under the name that its provider wants. `choices_wanted` is the field `n`. `fields` are the client's other fields
     (`messages` is always there, then `temperature`, `tools`, ...), each as raw JSON; an adapter
-    takes those that its provider understands.
+    takes those that its provider understands. `anthropic_betas` are features of Claude that the client
+    names; other models' adapters pass them over.
     """
 
     models: tuple[str, ...]
@@ -66,6 +71,16 @@ class ChatRequest:
     max_tokens: int | None
     choices_wanted: int = 1
     fields: Mapping[str, msgspec.Raw]
+    anthropic_betas: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """What a provider must take where `require_parameters` insists: the fields that are given.
+
+        Not who asks and what about, nor one choice, which is what every provider gives.
+        """
+        given = {name for name, raw in self.fields.items() if bytes(raw) != _NULL}
+        return frozenset(given - _NO_PARAMETERS - ({"n"} if self.choices_wanted == 1 else set()))
 
     @property
     def prompt_bytes(self) -> int:
@@ -94,8 +109,10 @@ class UnreadableRequest:
     message: str
 
 
-def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
-    """Read the opened request body."""
+def read_request(
+    body: bytes, *, anthropic_betas: Sequence[str] = ()
+) -> ChatRequest | UnreadableRequest:
+    """Read the opened request body, and what came beside it."""
     try:
         routing = _routing_decoder.decode(body)
         fields = _fields_decoder.decode(body)
@@ -117,6 +134,7 @@ def read_request(body: bytes) -> ChatRequest | UnreadableRequest:
         fields=MappingProxyType(
             {name: raw for name, raw in fields.items() if name not in _NOT_FOR_PROVIDERS}
         ),
+        anthropic_betas=tuple(anthropic_betas),
     )
 
 

@@ -229,9 +229,10 @@ class RunGeneration:
 def _open(run: Run, content: bytes, data_key: bytes) -> ChatRequest | UnreadableRequest:
     seal = Seal(data_key, generation_id=run.asked.generation_id, run_id="", direction="request")
     try:
-        return read_request(seal.open(_REQUEST_TYPE, 0, content))
+        opened = seal.open(_REQUEST_TYPE, 0, content)
     except SealBroken:
         return UnreadableRequest("the request was damaged on its way; send it again")
+    return read_request(opened, anthropic_betas=run.asked.anthropic_betas)
 
 
 def _interrupted(handle: Handle) -> Cancelled | Failed:

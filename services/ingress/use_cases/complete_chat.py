@@ -183,9 +183,15 @@ class CompleteChat:
         self._clock = clock
 
     async def begin(
-        self, generation_id: GenerationId, caller: Caller, request: ChatRequest, body: bytes
+        self,
+        generation_id: GenerationId,
+        caller: Caller,
+        request: ChatRequest,
+        body: bytes,
+        *,
+        anthropic_betas: Sequence[str] = (),
     ) -> Completion | Refusal:
-        """Ask for the completion; returns once that is durable.
+        """Ask for the completion; returns once that is durable. The betas were checked before.
 
         Raises Unavailable when something we need does not answer.
         """
@@ -207,6 +213,7 @@ class CompleteChat:
             api_key_hash=caller.api_key_hash,
             member_id=caller.member_id,
             byok_only=caller.is_byok_only or request.is_byok_only,
+            anthropic_betas=tuple(anthropic_betas),
             wire_key=data_key.wrapped,
             reply_instance=self._instance_id,
             reply_partition=self._reply_partition,

@@ -1,5 +1,6 @@
 """Every endpoint of the shipped catalog is at a provider that the dispatcher can call."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,9 @@ import pytest
 from deploy.catalog.load import load_folder
 from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
 from services.dispatcher.outbound.providers.registry import ROWS, SLUGS
+from tests.simulator.anthropic_models import MODELS
+from tests.simulator.gemini_models import GEMINIS
+from tests.simulator.vertex_claude import claude_of
 
 CATALOG: Final = Path(__file__).parents[3] / "deploy" / "catalog"
 LISTED: Final = load_folder(CATALOG, version=1)
@@ -47,3 +51,20 @@ def test_a_row_and_the_catalog_call_a_provider_the_same(row: ProviderRow) -> Non
     }
 
     assert names <= {row.name}
+
+
+def test_each_file_says_where_its_prices_come_from_and_when() -> None:
+    for file in CATALOG.glob("*.yaml"):
+        comment = [line for line in file.read_text("utf-8").splitlines() if line.startswith("#")]
+        assert re.search(r"\b[A-Z][a-z]+ 20\d{2}\b", " ".join(comment)), file.name
+
+
+def test_the_simulator_knows_every_model_that_the_catalog_has_at_vertex_and_anthropic() -> None:
+    at = {(each.provider, each.api, each.model) for model in LISTED for each in model.endpoints}
+    claudes = {name for provider, _, name in at if provider == "anthropic"}
+    on_vertex = {name for _, api, name in at if api == "anthropic"}
+    geminis = {name for _, api, name in at if api == "gemini" and "embedding" not in name}
+
+    assert claudes - MODELS.keys() == set()
+    assert {claude_of(name) for name in on_vertex} - MODELS.keys() == set()
+    assert geminis - GEMINIS.keys() == set()

@@ -37,11 +37,13 @@ async def running_bedrock() -> AsyncIterator[Handwritten]:
         yield server
 
 
-def signature_of(server: Handwritten, number: int, keys: AwsCredentials) -> str:
+def signature_of(
+    server: Handwritten, number: int, keys: AwsCredentials, *, url: str | None = None
+) -> str:
     """The Authorization header that the kept request must have, by botocore's own reckoning."""
     headers = server.headers[number]
     request = AWSRequest(
-        method="POST", url=server.url + server.paths[number], data=server.bodies[number]
+        method="POST", url=(url or server.url) + server.paths[number], data=server.bodies[number]
     )
     signed = headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     for name in headers:

@@ -25,6 +25,8 @@ from services.dispatcher.outbound.bedrock_clients import BedrockClients, open_be
 from services.dispatcher.outbound.egress import AddressForbidden, AnswerTooLarge, open_egress
 from services.dispatcher.outbound.egress_addresses import EgressForbidden
 from services.dispatcher.outbound.egress_botocore import http_session_for
+from services.dispatcher.outbound.providers.registry import open_providers
+from shared.clock import SystemClock
 from tests.contract.egress.bedrock_stand_in import (
     ANSWER,
     ASKED,
@@ -264,6 +266,49 @@ async def test_the_host_of_a_region_that_leads_inside_is_not_connected_to(
     assert isinstance(refused.value.os_error, AddressForbidden)
     assert names.asked == 1
     assert listener.connections == 0
+
+
+async def test_a_region_in_the_operators_host_is_that_of_each_credential() -> None:
+    async with running_bedrock() as server:
+        allow = frozenset(
+            f"bedrock.{identity.region}.internal:{server.port}" for identity in (_API_KEY, _KEYS)
+        )
+        endpoint_url = f"http://bedrock.{{region}}.internal:{server.port}"
+        names = LyingResolver(server.port, ("127.0.0.1",))
+        async with (
+            open_egress(allow=allow, resolver=names) as egress,
+            open_bedrock_clients(egress, endpoint_url=endpoint_url) as clients,
+        ):
+            for identity in (_API_KEY, _KEYS):
+                async with clients.client(identity) as client:
+                    await client.converse(**ASKED)
+            # a region that the operator does not let out is not called
+            async with clients.client(_TEMPORARY) as client:
+                with pytest.raises(EgressForbidden):
+                    await client.converse(**ASKED)
+    assert [each["Host"] for each in server.headers] == [
+        f"bedrock.us-east-1.internal:{server.port}",
+        f"bedrock.eu-central-1.internal:{server.port}",
+    ]
+    assert server.headers[1]["Authorization"] == signature_of(
+        server, 1, _KEYS, url=f"http://bedrock.eu-central-1.internal:{server.port}"
+    )
+
+
+async def test_a_dispatcher_opens_with_a_region_in_its_host() -> None:
+    async with open_providers(
+        endpoints={"amazon-bedrock": "https://bedrock.{region}.example.com/aws"},
+        egress_allow=frozenset(),
+        clock=SystemClock(),
+    ) as providers:
+        assert "amazon-bedrock" in providers
+    with pytest.raises(ValueError, match="amazon-bedrock cannot be called"):
+        async with open_providers(
+            endpoints={"amazon-bedrock": "http://bedrock.{region}.example.com"},
+            egress_allow=frozenset(),
+            clock=SystemClock(),
+        ):
+            pass
 
 
 @pytest.mark.parametrize(

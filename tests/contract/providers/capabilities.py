@@ -42,7 +42,6 @@ Row = Mapping[Capability, Cell]
 
 SUPPORTED: Final = Supported()
 _TEXT_ONLY: Final = Unsupported("its models take text only")
-_NO_EFFORT: Final = Unsupported("its models think or do not; no request says how much")
 
 _NO_SWITCH: Final = Unsupported(
     "it may call several tools at once, but takes no parallel_tool_calls that forbids it"
@@ -59,11 +58,10 @@ TABLE: Final[Mapping[str, Row]] = {
     "azure": _all_but(),
     "anthropic": _all_but(),
     "amazon-bedrock": _all_but(),
-    "mistral": _all_but({Capability.REASONING: _NO_EFFORT}),
+    "mistral": _all_but(),
     "deepseek": _all_but(
         {
             Capability.IMAGE: _TEXT_ONLY,
-            Capability.REASONING: _NO_EFFORT,
             Capability.JSON_SCHEMA: Unsupported("it knows json_object only"),
         }
     ),

@@ -418,7 +418,8 @@ async def test_bad_input_is_the_clients_and_never_sent(wire: Wire, simulator: Si
         ("claude-sonnet-5", {"reasoning": {"enabled": False}}, True),
         ("claude-opus-5-5", {"reasoning": {"enabled": False}}, False),
         ("claude-opus-5-5", {"tools": [_TOOL], "tool_choice": "required"}, False),
-        ("claude-3-haiku-20240307", {"response_format": _SCHEMA}, False),
+        ("claude-3-haiku-20240307", {"response_format": _SCHEMA}, True),
+        ("claude-3-haiku-20240307", {"response_format": _SCHEMA, "tools": [_TOOL]}, False),
     ],
 )
 async def test_who_insists_on_parameters_is_served_by_those_that_take_them(

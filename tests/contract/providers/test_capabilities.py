@@ -27,6 +27,8 @@ _WITHOUT_LINKS = {"amazon-bedrock"}
 _OF_CLAUDE = {"anthropic", "amazon-bedrock"}
 _THINKERS = {
     "openai": "gpt-5",
+    "mistral": "mistral-small-2603",
+    "deepseek": "deepseek-v4-pro",
     "groq": "gpt-oss-120b",
     "together": "gpt-oss-120b",
     "fireworks": "gpt-oss-120b",

@@ -124,6 +124,23 @@ async def test_the_client_s_own_bytes_reach_the_dispatcher(world: World) -> None
     assert (request.start_by - request.received_at).total_seconds() == 15
 
 
+async def test_beta_features_of_anthropic_reach_the_dispatcher_or_are_refused(world: World) -> None:
+    world.dispatcher.script = answers
+
+    async def ask(named: str) -> int:
+        headers = {**world.account.headers, "X-Anthropic-Beta": named}
+        url = f"{world.base_url}/chat/completions"
+        async with world.http.post(url, json=BODY, headers=headers) as response:
+            return response.status
+
+    assert await ask("context-1m-2025-08-07, claude-code-20250219") == 200
+    betas = world.dispatcher.requests[-1].anthropic_betas
+    assert betas == ("context-1m-2025-08-07", "claude-code-20250219")
+    asked = len(world.dispatcher.requests)
+    assert await ask("x-api-key: another") == 400
+    assert len(world.dispatcher.requests) == asked
+
+
 async def test_a_large_body_passes_and_a_larger_one_is_refused(world: World) -> None:
     sizes: list[int] = []
 

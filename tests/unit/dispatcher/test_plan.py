@@ -360,6 +360,13 @@ def test_require_parameters_leaves_out_a_model_that_does_not_take_them() -> None
     assert planned(provider={"require_parameters": True}, temperature=1).attempts
     found = planned(provider={"require_parameters": True}, top_a=0.5)
     assert reasons(found) == {WhyLeftOut.PARAMETERS}
+    assert planned(
+        provider={"require_parameters": True}, top_a=None, user="u", metadata={}
+    ).attempts
+
+
+def test_how_many_choices_there_are_is_for_the_provider_to_say_and_not_for_the_model() -> None:
+    assert planned(provider={"require_parameters": True}, n=2).attempts
 
 
 def test_an_unknown_model_is_named_and_others_still_serve() -> None:

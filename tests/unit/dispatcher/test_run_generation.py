@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
@@ -64,6 +65,14 @@ async def test_an_own_key_answers_and_its_fee_is_waived_without_asking_billing(
     assert (last.usage.cost_nano_usd, last.usage.list_cost_nano_usd) == (0, LIST_COST)
     assert last.choices[0].message.content == "hello"
     assert world.provider.calls[0].secret.value == "secret of own"  # type: ignore[union-attr]
+
+
+async def test_beta_features_reach_the_provider(world: World) -> None:
+    world.own = [credential("own")]
+    request = asked(now=world.clock.now())
+    named = msgspec.structs.replace(request, anthropic_betas=("context-1m-2025-08-07",))
+    assert isinstance(await world.run(whole(), request=named), Completed)
+    assert world.provider.calls[0].request.anthropic_betas == ("context-1m-2025-08-07",)
 
 
 async def test_without_ample_allotment_billing_is_asked_and_its_promise_is_told(

@@ -104,6 +104,8 @@ class Azure:
         body = request_body(
             attempt, request, quirks, streamed=streamed, usage_asked=place.takes_stream_options
         )
+        if isinstance(body, ProviderFailure):
+            return body
         return Call(
             url=place.url,
             hosts=_host_named_by(place.url),

@@ -41,7 +41,10 @@ _OK: Final = range(200, 300)
 class PieceReader(Protocol):
     """Reads one stream. After a StreamEnded or a ProviderFailure `ended` is True, and it is over."""
 
-    ended: bool
+    @property
+    def ended(self) -> bool:
+        """Whether the last piece is out."""
+        ...
 
     def feed(self, piece: bytes) -> list[StreamPiece]:
         """The pieces that these bytes complete."""

@@ -84,11 +84,14 @@ class OpenAICompatible:
         if isinstance(key, ProviderFailure):
             return key
         row = self._row
+        body = request_body(attempt, request, row.quirks, streamed=streamed, usage_asked=True)
+        if isinstance(body, ProviderFailure):
+            return body
         return Call(
             url=self._url,
             hosts=self._hosts,
             headers={row.key_header: row.key_prefix + key, "Content-Type": "application/json"},
-            body=request_body(attempt, request, row.quirks, streamed=streamed, usage_asked=True),
+            body=body,
             secret=key,
             dialect=self._dialect,
         )

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import WholeReply
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.openai_response import (
@@ -13,15 +13,12 @@ from services.dispatcher.outbound.providers.openai_response import (
     is_given,
     read_whole_reply,
 )
-from services.dispatcher.outbound.providers.openai_stream import StreamReader
+from services.dispatcher.outbound.providers.openai_stream import CompletionChunks
 from services.dispatcher.outbound.providers.quirks import Quirks
+from services.dispatcher.outbound.providers.streamed_answer import SentEvents, failed
 
-_NOT_A_COMPLETION: Final = ProviderFailure(
-    failure=FailureClass.PROVIDER_ERROR, status=200, code="not_a_completion"
-)
-_GAVE_UP: Final = ProviderFailure(
-    failure=FailureClass.PROVIDER_ERROR, status=200, code="finish_reason_error"
-)
+_NOT_A_COMPLETION: Final = failed("not_a_completion")
+_GAVE_UP: Final = failed("finish_reason_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,6 @@ class OpenAIDialect:
             return _NOT_A_COMPLETION
         return _GAVE_UP if any(each.finish_reason == "error" for each in reply.choices) else reply
 
-    def pieces(self, failures: FailureReader) -> StreamReader:
+    def pieces(self, failures: FailureReader) -> SentEvents:
         """The reader of a stream of chunks."""
-        return StreamReader(self.quirks, failures)
+        return SentEvents(CompletionChunks(self.quirks, failures))

@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import ProviderFailure, not_taken
 from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.outbound.providers.efforts import ASKED, effort_fields
 from services.dispatcher.outbound.providers.quirks import Quirks
 
 _NULL: Final = b"null"
@@ -28,40 +30,44 @@ _SAMPLING: Final = frozenset(
 )
 _PRICED_APART: Final = frozenset({"service_tier", "web_search_options"})
 """Cost more than the list price, so they are for people's own keys, never for shared capacity."""
-_HIGHEST_EFFORTS: Final = frozenset({"max", "xhigh"})
 _DEVELOPER: Final = b'"developer"'
 _CACHE_CONTROL: Final = b'"cache_control"'
 _SYSTEM: Final = msgspec.Raw(b'"system"')
 
 
-class _Reasoning(msgspec.Struct):
-    effort: str | None = None
-
-
-_reasoning_decoder = msgspec.json.Decoder(_Reasoning)
 _messages_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _encode = msgspec.json.Encoder().encode
 
 
 def request_body(
     attempt: Attempt, request: ChatRequest, quirks: Quirks, *, streamed: bool, usage_asked: bool
-) -> bytes:
-    """The JSON body of one call. `usage_asked` is whether `stream_options` may be sent."""
+) -> bytes | ProviderFailure:
+    """The JSON body of one call, or why it cannot be made as the client insists.
+
+    `usage_asked` is whether `stream_options` may be sent.
+    """
     endpoint_model = attempt.endpoint.provider_model
     names = (_last_part(attempt.model), _last_part(endpoint_model))
     arguments = _arguments(request.fields, quirks, names)
+    if not attempt.is_byok:
+        arguments -= _PRICED_APART
     body: dict[str, Any] = {"model": endpoint_model}
+    if not ASKED.isdisjoint(request.fields):
+        limit = attempt.endpoint.output_tokens_max
+        effort = effort_fields(request, quirks.efforts_of(names), output_tokens_max=limit)
+        body |= effort or {}
+        heeded = ASKED if effort is not None else frozenset[str]()
+    else:
+        heeded = frozenset()
+    if request.preferences.require_parameters:
+        missing = request.parameters - arguments - heeded
+        if missing:
+            return not_taken(missing)
     for name, raw in request.fields.items():
         if name not in arguments or bytes(raw) == _NULL:
             continue
-        if name in _PRICED_APART and not attempt.is_byok:
-            continue
         body[quirks.renamed.get(name, name)] = raw
     body["messages"] = _messages(request.fields["messages"], quirks)
-    if "reasoning_effort" in arguments and "reasoning_effort" not in body:
-        effort = _effort(request.fields, quirks)
-        if effort is not None and "reasoning" not in body:
-            body["reasoning_effort"] = effort
     if request.max_tokens is not None:
         limits_completion = _any_matches(quirks.completion_limit_models, names)
         body["max_completion_tokens" if limits_completion else "max_tokens"] = request.max_tokens
@@ -78,10 +84,6 @@ def _arguments(
     arguments = quirks.arguments
     if not _SAMPLING.isdisjoint(fields) and _any_matches(quirks.fixed_sampling_models, names):
         arguments -= _SAMPLING
-    if ("reasoning" in fields or "reasoning_effort" in fields) and not _any_matches(
-        quirks.effort_models, names
-    ):
-        arguments -= {"reasoning_effort"}
     return arguments
 
 
@@ -117,18 +119,6 @@ def _parts(content: msgspec.Raw) -> Any:
     for part in parts:
         part.pop("cache_control", None)
     return parts
-
-
-def _effort(fields: Mapping[str, msgspec.Raw], quirks: Quirks) -> str | None:
-    """The effort of OpenRouter's `reasoning` object, in OpenAI's words, no higher than there is."""
-    raw = fields.get("reasoning")
-    if raw is None:
-        return None
-    try:
-        effort = _reasoning_decoder.decode(raw).effort
-    except msgspec.MsgspecError:
-        return None
-    return quirks.highest_effort if effort in _HIGHEST_EFFORTS else effort
 
 
 def _last_part(model: str) -> str:

@@ -187,11 +187,6 @@ def read_usage(raw: msgspec.Raw, quirks: Quirks) -> Usage | None:
     ).inclusive()
 
 
-def holds_token(message: Message) -> bool:
-    """Whether a delta holds something of the answer itself: from then on nothing falls back."""
-    return bool(message.content or message.reasoning or message.tool_calls or message.refusal)
-
-
 def _message(wire: WireMessage, *, whole: bool) -> Message:
     content, reasoning = wire.content, wire.reasoning
     if reasoning is None:

@@ -1,4 +1,4 @@
-"""Reading a streamed chat completion: bytes in, pieces out. Does no I/O.
+"""Reading a streamed chat completion: events in, pieces out. Does no I/O.
 
 A stream has come to its proper end when it said `[DONE]`, or when every choice that it began gave
 its finish reason. One that just ends has failed.
@@ -8,20 +8,19 @@ from typing import Final
 
 import msgspec
 
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
-from services.dispatcher.outbound.providers.failures import FailureReader, after_first_token
+from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.openai_response import (
     WireCompletion,
     decode_completion,
-    holds_token,
     is_given,
     normalised,
     read_choice,
     read_usage,
 )
 from services.dispatcher.outbound.providers.quirks import Quirks
-from services.dispatcher.outbound.providers.server_sent_events import EventReader, StreamTooLarge
+from services.dispatcher.outbound.providers.streamed_answer import failed
 from shared.events.replies import Choice, Message, ReplyDelta
 from shared.events.usage import Usage
 
@@ -29,91 +28,41 @@ _DONE: Final = b"[DONE]"
 _NOTHING: Final = Message()
 
 
-def _failed(code: str) -> ProviderFailure:
-    return ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200, code=code)
+_NO_COMPLETION: Final = failed("not_a_completion")
+_GAVE_UP: Final = failed("finish_reason_error")
 
 
-_TOO_LARGE: Final = _failed("answer_too_large")
-_NO_COMPLETION: Final = _failed("not_a_completion")
-_ENDED_EARLY: Final = _failed("ended_early")
-_GAVE_UP: Final = _failed("finish_reason_error")
+class CompletionChunks:
+    """What the chunks of one answer say."""
 
-
-class StreamReader:
-    """Reads one stream. After a StreamEnded or a ProviderFailure `ended` is True, and it is over."""
-
-    __slots__ = (
-        "_begun",
-        "_events",
-        "_failures",
-        "_fingerprint",
-        "_quirks",
-        "_tier",
-        "_token_seen",
-        "_unfinished",
-        "_usage",
-        "ended",
-    )
+    __slots__ = ("_begun", "_failures", "_fingerprint", "_quirks", "_tier", "_unfinished", "_usage")
 
     def __init__(self, quirks: Quirks, failures: FailureReader) -> None:
         """`failures` reads the errors that may stand in the stream."""
-        self._events = EventReader()
         self._quirks = quirks
         self._failures = failures
         self._begun = False
         self._unfinished: set[int] = set()
-        self._token_seen = False
         self._usage: Usage | None = None
         self._tier: str | None = None
         self._fingerprint: str | None = None
-        self.ended = False
 
-    def feed(self, piece: bytes) -> list[StreamPiece]:
-        """The pieces that these bytes complete."""
+    def read(self, event: bytes) -> list[StreamPiece]:
+        """The pieces of one chunk, or of `[DONE]`."""
+        if event == _DONE or event.strip() == _DONE:
+            return [self._end() if self._begun else _NO_COMPLETION]
         try:
-            events = self._events.feed(piece)
-        except StreamTooLarge:
-            return [self.fail(_TOO_LARGE)]
-        return self._read(events)
+            chunk = decode_completion(event)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return [_NO_COMPLETION]
+        failure = self._error_in(chunk)
+        return self._take(chunk) if failure is None else [failure]
 
-    def end(self) -> list[StreamPiece]:
-        """The pieces that the end of the body completes; the last one ends the stream."""
-        pieces = self._read(self._events.end())
-        if not self.ended:
-            pieces.append(self.break_off(_ENDED_EARLY))
-        return pieces
+    def all_said(self) -> StreamEnded | None:
+        """The end, once every choice that began has its finish reason."""
+        return self._end() if self._begun and not self._unfinished else None
 
-    def break_off(self, failure: ProviderFailure) -> StreamPiece:
-        """The last piece when the connection ends or breaks; all well if all was said before."""
-        if self._begun and not self._unfinished:
-            return self._end_well()
-        return self.fail(failure)
-
-    def fail(self, failure: ProviderFailure) -> ProviderFailure:
-        """The last piece when something is wrong, whatever was said before."""
-        self.ended = True
-        return after_first_token(failure) if self._token_seen else failure
-
-    def _read(self, events: list[bytes]) -> list[StreamPiece]:
-        pieces: list[StreamPiece] = []
-        for event in events:
-            if event == _DONE or event.strip() == _DONE:
-                pieces.append(self._end_well() if self._begun else self.fail(_NO_COMPLETION))
-                break
-            try:
-                chunk = decode_completion(event)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                pieces.append(self.fail(_NO_COMPLETION))
-                break
-            failure = self._error_in(chunk)
-            if failure is not None:
-                pieces.append(self.fail(failure))
-                break
-            self._read_chunk(chunk, pieces)
-        return pieces
-
-    def _end_well(self) -> StreamEnded:
-        self.ended = True
+    def _end(self) -> StreamEnded:
         return StreamEnded(
             usage=self._usage, service_tier=self._tier, system_fingerprint=self._fingerprint
         )
@@ -128,7 +77,8 @@ class StreamReader:
                 return _GAVE_UP
         return None
 
-    def _read_chunk(self, chunk: WireCompletion, pieces: list[StreamPiece]) -> None:
+    def _take(self, chunk: WireCompletion) -> list[StreamPiece]:
+        pieces: list[StreamPiece] = []
         if chunk.service_tier is not None:
             self._tier = chunk.service_tier
         if chunk.system_fingerprint is not None:
@@ -145,6 +95,7 @@ class StreamReader:
         if usage is not None:
             self._usage = usage
             pieces.append(UsageSeen(usage))
+        return pieces
 
     def _note(self, choice: Choice) -> None:
         self._begun = True
@@ -152,5 +103,3 @@ class StreamReader:
             self._unfinished.discard(choice.index)
         elif choice.message != _NOTHING:
             self._unfinished.add(choice.index)
-            if not self._token_seen:
-                self._token_seen = holds_token(choice.message)

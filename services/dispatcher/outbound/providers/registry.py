@@ -57,13 +57,13 @@ ROWS: Final = (
         slug="together",
         name="Together",
         base_url="https://api.together.xyz/v1",
-        quirks=quirks.OPEN_MODELS,
+        quirks=quirks.TOGETHER,
     ),
     ProviderRow(
         slug="fireworks",
         name="Fireworks",
         base_url="https://api.fireworks.ai/inference/v1",
-        quirks=quirks.OPEN_MODELS,
+        quirks=quirks.FIREWORKS,
     ),
     ProviderRow(
         slug="xai",
@@ -126,7 +126,8 @@ async def open_providers(
         )
         client = CompletionsClient(egress, clock)
         for slug, base_url in endpoints.items():
-            refusal = egress.refusal(base_url)
+            # Bedrock's may have the region in its host, and was looked at above
+            refusal = None if slug == AMAZON_BEDROCK else egress.refusal(base_url)
             if refusal is not None:
                 raise ValueError(f"the base URL of {slug} cannot be called: {refusal}")
         claude_url = endpoints.get(anthropic.SLUG, anthropic.BASE_URL)

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from services.ingress.domain import api_key, refusals
+from services.ingress.domain.anthropic_betas import HEADER, read_betas
 from services.ingress.domain.chat_request import ChatRequest, read_chat_request
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import openai_wire
@@ -116,7 +117,12 @@ class ChatCompletions:
             request = read_chat_request(body)
             if isinstance(request, Refusal):
                 return request
-            completion = await self._complete_chat.begin(generation_id, caller, request, body)
+            betas = read_betas(exchange.request.headers.getall(HEADER, []))
+            if isinstance(betas, Refusal):
+                return betas
+            completion = await self._complete_chat.begin(
+                generation_id, caller, request, body, anthropic_betas=betas
+            )
         return completion if isinstance(completion, Refusal) else (completion, request)
 
     async def _whole(self, answer: "_Answer") -> web.StreamResponse:

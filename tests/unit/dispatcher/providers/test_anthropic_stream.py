@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
-from services.dispatcher.outbound.providers.anthropic.messages_stream import MessagesReader
+from services.dispatcher.outbound.providers.anthropic.messages_stream import MessageEvents
 from services.dispatcher.outbound.providers.failures import FailureReader
+from services.dispatcher.outbound.providers.streamed_answer import SentEvents
 from shared.events.replies import ReplyDelta
 from shared.events.usage import Usage
 from tests.simulator.answer import Answer, ToolCall
@@ -35,7 +36,8 @@ def _stream(*, tools: tuple[ToolCall, ...]) -> bytes:
 
 
 def _read(stream: bytes, cuts: list[int]) -> list[StreamPiece]:
-    reader = MessagesReader(FailureReader("sk-secret-0001"), excludes_reasoning=False)
+    meaning = MessageEvents(FailureReader("sk-secret-0001"), excludes_reasoning=False)
+    reader = SentEvents(meaning)
     pieces: list[StreamPiece] = []
     edges = [0, *sorted(cut % len(stream) for cut in cuts), len(stream)]
     for at, edge in enumerate(edges[1:]):

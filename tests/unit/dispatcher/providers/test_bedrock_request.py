@@ -29,10 +29,12 @@ _CALLED: list[dict[str, Any]] = [
     {"role": "tool", "tool_call_id": "a.1", "content": "one"},
     {"role": "tool", "tool_call_id": "b" * 99, "content": "two"},
 ]
-_FORM = {
+_FORM: dict[str, Any] = {
     "type": "json_schema",
     "json_schema": {"name": "n", "schema": {"type": "object", "properties": {}}},
 }
+
+_LIST = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}
 
 
 def _parts(model: str = CLAUDE, **fields: Any) -> dict[str, Any]:
@@ -162,6 +164,40 @@ def test_a_schema_is_told_where_the_model_knows_it() -> None:
     assert "outputConfig" not in _parts(NOVA, response_format=_FORM)
 
 
+@pytest.mark.parametrize(
+    ("model", "choice"),
+    [
+        (NOVA, {"tool": {"name": "n"}}),
+        ("anthropic.claude-3-haiku-20240307-v1:0", {"tool": {"name": "n"}}),
+        ("mistral.mistral-large-2407-v1:0", {"any": {}}),
+    ],
+)
+def test_a_schema_is_the_input_of_a_tool_where_the_model_knows_no_other_way(
+    model: str, choice: dict[str, Any]
+) -> None:
+    parts = _parts(model, response_format=_FORM, reasoning={"effort": "none"})
+    (tool,) = parts["toolConfig"]["tools"]
+    assert tool["toolSpec"]["name"] == "n"
+    assert tool["toolSpec"]["inputSchema"]["json"] == _FORM["json_schema"]["schema"]
+    assert parts["toolConfig"]["toolChoice"] == choice
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (NOVA, {"tools": [_TOOL]}),
+        (LLAMA, {}),
+        ("deepseek.r1-v1:0", {}),
+        (NOVA, {"response_format": _LIST}),
+    ],
+)
+def test_a_schema_that_cannot_be_held_to_is_left_out(model: str, fields: dict[str, Any]) -> None:
+    parts = _parts(model, **{"response_format": _FORM, **fields})
+    told = [each["toolSpec"]["name"] for each in parts.get("toolConfig", {"tools": []})["tools"]]
+    assert told == [each["function"]["name"] for each in fields.get("tools", [])]
+    assert "outputConfig" not in parts
+
+
 def test_how_words_are_drawn() -> None:
     wanted = {"temperature": 1.5, "top_p": 0.5, "top_k": 7, "stop": ["x", " "], "max_tokens": 9}
     assert _parts(NOVA, **wanted)["inferenceConfig"] == {
@@ -201,7 +237,9 @@ def test_thinking_is_asked_for_in_the_familys_way(model: str, told: Any) -> None
     [
         (CLAUDE, {"temperature": 1, "stop": "x", "response_format": _FORM}, True),
         (CLAUDE, {"seed": 1}, False),
-        (NOVA, {"response_format": _FORM}, False),
+        (NOVA, {"response_format": _FORM}, True),
+        (NOVA, {"response_format": _FORM, "tools": [_TOOL]}, False),
+        (LLAMA, {"response_format": _FORM}, False),
         (LLAMA, {"tools": [_TOOL], "tool_choice": "required"}, False),
         (LLAMA, {"tools": [_TOOL], "temperature": 0.5, "top_p": 1}, True),
     ],

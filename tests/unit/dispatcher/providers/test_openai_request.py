@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers import quirks
 from services.dispatcher.outbound.providers.openai_request import request_body
@@ -23,6 +24,7 @@ def _body(
     usage_asked: bool = True,
 ) -> dict[str, Any]:
     body = request_body(to or attempt(), wanted, how, streamed=streamed, usage_asked=usage_asked)
+    assert isinstance(body, bytes), body
     decoded: dict[str, Any] = msgspec.json.decode(body)
     return decoded
 
@@ -217,45 +219,146 @@ def test_cohere_gets_nothing_that_its_page_calls_unsupported() -> None:
     }
 
 
+ASKED = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_KEPT = ("none", "minimal", "low", "medium", "high", "high", "high")
+_THREE = (None, "low", "low", "medium", "high", "high", "high")
+_ONE = ("none", *(["high"] * 6))
+
+
 @pytest.mark.parametrize(
-    ("how", "model", "effort", "sent"),
+    ("how", "model", "sent"),
     [
-        (quirks.GOOGLE_AI_STUDIO, "google/gemini-3.8-flash", "xhigh", "high"),
-        (quirks.GOOGLE_AI_STUDIO, "google/gemini-2.5-flash-lite", "low", "low"),
-        (quirks.GOOGLE_AI_STUDIO, "google/gemma-4-31b-it", "low", None),
-        (quirks.COHERE, "cohere/command-a-reasoning-08-2025", "max", "high"),
-        (quirks.COHERE, "cohere/command-a", "high", None),
-        (quirks.GROQ, "openai/gpt-oss-120b", "xhigh", "high"),
-        (quirks.XAI, "x-ai/grok-4.6", "max", "high"),
-        (quirks.XAI, "x-ai/grok-4", "high", None),
-        (quirks.OPENAI, "openai/gpt-6-sol", "xhigh", "xhigh"),
+        (quirks.OPENAI, "openai/o3", _THREE),
+        (quirks.OPENAI, "openai/gpt-5-mini", (None, *_KEPT[1:])),
+        (quirks.OPENAI, "openai/gpt-5-pro", (None, *(["high"] * 6))),
+        (quirks.OPENAI, "openai/gpt-5.1", ("none", *_THREE[1:])),
+        (quirks.OPENAI, "openai/gpt-5.4-nano", ("none", *_THREE[1:5], "xhigh", "xhigh")),
+        (quirks.OPENAI, "openai/gpt-6.1-sol", ("none", *_THREE[1:5], "xhigh", "xhigh")),
+        (quirks.OPENAI, "openai/gpt-5-chat", (None,) * 7),
+        (quirks.OPENAI, "openai/gpt-4o", (None,) * 7),
+        (quirks.MISTRAL, "mistralai/mistral-small-2603", _ONE),
+        (quirks.MISTRAL, "mistralai/mistral-medium-3-5", _ONE),
+        (quirks.MISTRAL, "mistralai/mistral-large-2512", (None,) * 7),
+        (
+            quirks.DEEPSEEK,
+            "deepseek/deepseek-v4-flash",
+            (None, "low", "low", "high", "high", "high", "max"),
+        ),
+        (quirks.GROQ, "openai/gpt-oss-120b", _THREE),
+        (quirks.GROQ, "qwen/qwen3-32b", ("none", *(["default"] * 6))),
+        (quirks.XAI, "x-ai/grok-3-mini", (None, "low", "low", "low", "high", "high", "high")),
+        (quirks.XAI, "x-ai/grok-4.3", ("none", *_THREE[1:])),
+        (quirks.XAI, "x-ai/grok-4.6", _THREE),
+        (quirks.XAI, "x-ai/grok-4", (None,) * 7),
+        (quirks.GOOGLE_AI_STUDIO, "google/gemini-2.5-flash-lite", _KEPT),
+        (quirks.GOOGLE_AI_STUDIO, "google/gemini-2.5-pro", ("minimal", *_KEPT[1:])),
+        (quirks.GOOGLE_AI_STUDIO, "google/gemini-3.8-flash", ("minimal", *_KEPT[1:])),
+        (quirks.GOOGLE_AI_STUDIO, "google/gemma-4-31b-it", (None,) * 7),
+        (quirks.TOGETHER, "openai/gpt-oss-20b", _THREE),
+        (quirks.TOGETHER, "moonshotai/kimi-k2.6", (None,) * 7),
+        (quirks.FIREWORKS, "openai/gpt-oss-20b", _THREE),
+        (
+            quirks.FIREWORKS,
+            "deepseek/deepseek-v4-pro",
+            ("none", "low", "low", "medium", "high", "xhigh", "xhigh"),
+        ),
+        (
+            quirks.FIREWORKS,
+            "z-ai/glm-5.2",
+            ("none", "high", "high", "high", "high", "high", "max"),
+        ),
+        (quirks.FIREWORKS, "moonshotai/kimi-k2.6", _THREE),
+        (quirks.COHERE, "cohere/command-a-reasoning-08-2025", _ONE),
+        (quirks.COHERE, "cohere/command-a", (None,) * 7),
+        (quirks.VERTEX_PARTNERS, "openai/gpt-oss-120b-maas", _THREE),
     ],
 )
-def test_effort_is_no_higher_than_the_provider_knows(
-    how: Quirks, model: str, effort: str, sent: str | None
+def test_each_effort_is_said_in_the_models_own_words(
+    how: Quirks, model: str, sent: tuple[str | None, ...]
 ) -> None:
-    body = _body(request(reasoning={"effort": effort}), attempt(model=model), how)
-    assert body.get("reasoning_effort") == sent
+    for effort, word in zip(ASKED, sent, strict=True):
+        for fields in ({"reasoning": {"effort": effort}}, {"reasoning_effort": effort}):
+            body = _body(request(**fields), attempt(model=model), how)
+            assert body.get("reasoning_effort") == word, effort
+
+
+@pytest.mark.parametrize(
+    ("how", "model", "off"),
+    [
+        (quirks.DEEPSEEK, "deepseek/deepseek-v4-pro", {"thinking": {"type": "disabled"}}),
+        (quirks.TOGETHER, "z-ai/glm-5.2", {"reasoning": {"enabled": False}}),
+        (quirks.TOGETHER, "openai/gpt-oss-20b", {}),
+    ],
+)
+def test_thinking_is_turned_off_in_the_providers_own_way(
+    how: Quirks, model: str, off: dict[str, Any]
+) -> None:
+    for fields in ({"effort": "none"}, {"enabled": False}, {"max_tokens": 0}):
+        body = _body(request(reasoning=fields), attempt(model=model), how)
+        assert {name: body[name] for name in body.keys() - {"messages", "model"}} == off
 
 
 @pytest.mark.parametrize(
     ("model", "fields", "effort"),
     [
-        ("openai/gpt-5", {"reasoning": {"effort": "low"}}, "low"),
-        ("openai/gpt-5", {"reasoning": {"effort": "max"}}, "xhigh"),
-        ("openai/gpt-5", {"reasoning": {"enabled": True}}, None),
+        ("openai/gpt-5", {"reasoning": {"enabled": True}}, "medium"),
+        ("openai/gpt-5", {"reasoning": {"max_tokens": 4000}, "max_tokens": 10_000}, "medium"),
+        ("openai/gpt-5", {"reasoning": {"max_tokens": 90}, "max_tokens": 100}, "high"),
         ("openai/gpt-5", {"reasoning": {"effort": None}}, None),
         ("openai/gpt-5", {"reasoning": "what"}, None),
-        ("openai/o3", {"reasoning_effort": "high"}, "high"),
-        ("openai/o3", {"reasoning_effort": "high", "reasoning": {"effort": "low"}}, "high"),
-        ("openai/gpt-4o", {"reasoning": {"effort": "low"}}, None),
-        ("openai/gpt-4o", {"reasoning_effort": "low"}, None),
+        ("openai/gpt-5", {"reasoning_effort": "hardly"}, None),
+        ("openai/o3", {"reasoning_effort": "high", "reasoning": {"effort": "low"}}, "low"),
+        ("openai/gpt-4o", {"reasoning": {"max_tokens": 4000}}, None),
     ],
 )
-def test_effort_reaches_models_that_think_and_no_others(
+def test_whatever_way_it_is_asked_for_it_means_the_same(
     model: str, fields: dict[str, Any], effort: str | None
 ) -> None:
     assert _body(request(**fields), attempt(model=model)).get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize(
+    ("how", "model", "fields", "missing"),
+    [
+        (quirks.OPENAI, "openai/gpt-4o", {"n": 2, "seed": 1, "user": "u", "metadata": {}}, None),
+        (quirks.OPENAI, "openai/gpt-4o", {"top_k": 1, "seed": None}, "top_k"),
+        (quirks.OPENAI, "openai/gpt-5", {"temperature": 1, "top_p": 1}, "temperature, top_p"),
+        (quirks.OPENAI, "openai/gpt-5", {"reasoning": {"effort": "low"}}, None),
+        (quirks.OPENAI, "openai/o3", {"reasoning": {"effort": "none"}}, "reasoning"),
+        (quirks.OPENAI, "openai/o3", {"reasoning": {"exclude": True}}, None),
+        (quirks.OPENAI, "openai/gpt-4o", {"reasoning_effort": "low"}, "reasoning_effort"),
+        (quirks.GROQ, "openai/gpt-oss-20b", {"n": 1}, None),
+        (quirks.GROQ, "openai/gpt-oss-20b", {"n": 2}, "n"),
+        (quirks.DEEPSEEK, "deepseek/deepseek-v4-pro", {"n": 2, "seed": 1}, "n, seed"),
+        (quirks.TOGETHER, "z-ai/glm-5.2", {"n": 2, "reasoning": {"effort": "high"}}, None),
+    ],
+)
+def test_who_insists_on_parameters_is_served_by_those_that_take_them(
+    how: Quirks, model: str, fields: dict[str, Any], missing: str | None
+) -> None:
+    asked = request(provider={"require_parameters": True}, **fields)
+    body = request_body(attempt(model=model), asked, how, streamed=False, usage_asked=True)
+    if missing is None:
+        assert isinstance(body, bytes)
+    else:
+        assert isinstance(body, ProviderFailure)
+        assert body.failure is FailureClass.UNSUPPORTED
+        assert (body.raw or "").endswith(f"does not take {missing}")
+    assert isinstance(_body(request(**fields), attempt(model=model), how), dict)
+
+
+def test_shared_capacity_takes_nothing_that_costs_more_than_the_list_price() -> None:
+    asked = request(provider={"require_parameters": True}, service_tier="priority")
+    shared = attempt(tier="shared")
+    body = request_body(shared, asked, quirks.OPENAI, streamed=False, usage_asked=True)
+    assert isinstance(body, ProviderFailure)
+    assert _body(asked)["service_tier"] == "priority"
+
+
+def test_openrouter_is_told_in_the_clients_own_words() -> None:
+    asked: dict[str, Any] = {"reasoning": {"max_tokens": 100}, "reasoning_effort": "minimal"}
+    body = _body(request(**asked), attempt("openrouter", model="x/y"), quirks.OPENROUTER)
+    assert {name: body[name] for name in asked} == asked
 
 
 def test_thinking_models_are_spared_the_sampling_that_they_refuse() -> None:

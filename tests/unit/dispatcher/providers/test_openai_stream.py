@@ -12,7 +12,8 @@ from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
 from services.dispatcher.outbound.providers import quirks
 from services.dispatcher.outbound.providers.failures import FailureReader
-from services.dispatcher.outbound.providers.openai_stream import StreamReader
+from services.dispatcher.outbound.providers.openai_stream import CompletionChunks
+from services.dispatcher.outbound.providers.streamed_answer import SentEvents
 from shared.events.replies import Choice, FunctionCall, Message, ReplyDelta, ToolCall
 from shared.events.usage import Usage
 
@@ -37,8 +38,8 @@ def _chunk(*choices: dict[str, Any], **more: Any) -> bytes:
     return _event({"id": "x", "object": "chat.completion.chunk", "choices": whole, **more})
 
 
-def _reader() -> StreamReader:
-    return StreamReader(quirks.OPENAI, FailureReader("sk-secret-0001"))
+def _reader() -> SentEvents:
+    return SentEvents(CompletionChunks(quirks.OPENAI, FailureReader("sk-secret-0001")))
 
 
 def _read(*pieces: bytes) -> list[StreamPiece]:

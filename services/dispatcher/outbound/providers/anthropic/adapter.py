@@ -14,7 +14,6 @@ from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.egress_addresses import authority_of
-from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
 from services.dispatcher.outbound.providers.anthropic.messages_request import (
     MessagesRequest,
     write_messages,
@@ -87,7 +86,7 @@ class Anthropic:
             headers=_headers(key, written),
             body=_encode({"model": attempt.endpoint.provider_model, **written.body}),
             secret=key,
-            dialect=MessagesDialect(excludes_reasoning=written.excludes_reasoning),
+            dialect=written.dialect,
         )
 
 

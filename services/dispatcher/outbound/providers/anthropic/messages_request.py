@@ -21,21 +21,23 @@ from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.read_conversation import read_conversation
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.turns import in_turns
+from services.dispatcher.outbound.providers.anthropic.betas import INTERLEAVED_THINKING, betas
 from services.dispatcher.outbound.providers.anthropic.content_blocks import (
     Block,
     cache_control,
     message,
     text_block,
 )
+from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
 from services.dispatcher.outbound.providers.anthropic.models import Claude, claude
 from services.dispatcher.outbound.providers.anthropic.steering import steering
 from services.dispatcher.outbound.providers.anthropic.strict_schema import strict_schema
+from services.dispatcher.outbound.providers.form_as_tool import form_as_tool
 
 USER_ID_CHARACTERS_MAX: Final = 256
 JSON_WANTED: Final = "Answer with one JSON object and nothing else."
 """Claude has no switch for JSON without a schema; OpenAI wants its prompt to ask for it anyhow."""
 
-_INTERLEAVED: Final = "interleaved-thinking-2025-05-14"
 _NO_PARAMETERS: Final = {"type": "object", "properties": {}}
 _SERVICE_TIERS: Final = {"auto": "auto", "default": "standard_only", "standard": "standard_only"}
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -43,11 +45,14 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesRequest:
-    """A request but for the model's name. `betas` go into `anthropic-beta`, or beside it elsewhere."""
+    """A request but for the model's name. `betas` go into `anthropic-beta`, or beside it elsewhere.
+
+    `dialect` is how its answers are read.
+    """
 
     body: Block
     betas: tuple[str, ...]
-    excludes_reasoning: bool
+    dialect: MessagesDialect
 
 
 def write_messages(
@@ -58,8 +63,11 @@ def write_messages(
     if isinstance(conversation, Refused):
         return conversation.as_bad_input()
     model = claude(attempt.endpoint.provider_model)
+    by_tool = None if model.knows_schemas else form_as_tool(conversation)
+    conversation = by_tool or conversation
     steered = steering(conversation, model, attempt.endpoint.output_tokens_max)
-    failure = conversation.left_out(steered.taken | _TAKEN | _taken_by(model))
+    taken = steered.taken | _TAKEN | _taken_by(model, is_formed=by_tool is not None)
+    failure = conversation.left_out(taken)
     if failure is not None:
         return failure
     body = _said(conversation, takes_links=takes_links)
@@ -76,16 +84,18 @@ def write_messages(
     interleaves = thinks_by_budget and conversation.tools and model.version >= (4, 0)
     return MessagesRequest(
         body=body,
-        betas=(_INTERLEAVED,) if interleaves else (),
-        excludes_reasoning=conversation.reasoning.exclude,
+        betas=betas(attempt, request, *((INTERLEAVED_THINKING,) if interleaves else ())),
+        dialect=MessagesDialect(
+            excludes_reasoning=conversation.reasoning.exclude, is_formed=by_tool is not None
+        ),
     )
 
 
 _TAKEN: Final = frozenset({"cache_control", "parallel_tool_calls", "stop", "tools", "user"})
 
 
-def _taken_by(model: Claude) -> frozenset[str]:
-    taken = {"response_format"} if model.knows_schemas else set[str]()
+def _taken_by(model: Claude, *, is_formed: bool) -> frozenset[str]:
+    taken = {"response_format"} if model.knows_schemas or is_formed else set[str]()
     return frozenset(taken | ({"tool_choice"} if model.can_be_forced else set()))
 
 

@@ -9,12 +9,11 @@ import msgspec
 
 from services.dispatcher.domain.counts import ProviderCounts
 from services.dispatcher.domain.reply import WholeReply
+from services.dispatcher.outbound.providers.answer_blocks import whole_choice
 from services.dispatcher.outbound.providers.anthropic.content_blocks import FORMAT
 from shared.events.replies import (
-    Choice,
     FinishReason,
     FunctionCall,
-    Message,
     ReasoningDetail,
     ReasoningEncrypted,
     ReasoningText,
@@ -126,19 +125,12 @@ def read_whole_reply(wire: WireMessage, *, excludes_reasoning: bool) -> WholeRep
                 details.append(read_thought(block, index=len(details)))
             case _:
                 pass
-    thoughts = "".join(
-        detail.text for detail in details if isinstance(detail, ReasoningText) and detail.text
-    )
-    choice = Choice(
-        message=Message(
-            role="assistant",
-            content="".join(texts) if texts or not calls else None,
-            reasoning=thoughts or None,
-            reasoning_details=details or None,
-            tool_calls=calls or None,
-        ),
+    choice = whole_choice(
+        texts=texts,
+        details=details,
+        calls=calls,
         finish_reason=normalised(wire.stop_reason),
-        native_finish_reason=wire.stop_reason,
+        native=wire.stop_reason,
     )
     return WholeReply(
         choices=[choice],

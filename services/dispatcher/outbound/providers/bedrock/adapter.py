@@ -25,9 +25,8 @@ from services.dispatcher.outbound.bedrock_client import (
 from services.dispatcher.outbound.bedrock_clients import BedrockClients
 from services.dispatcher.outbound.egress_addresses import EgressForbidden
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block
+from services.dispatcher.outbound.providers.bedrock.converse_dialect import ConverseDialect
 from services.dispatcher.outbound.providers.bedrock.converse_request import write_converse
-from services.dispatcher.outbound.providers.bedrock.converse_response import read_answer
-from services.dispatcher.outbound.providers.bedrock.converse_stream import ConverseReader
 from services.dispatcher.outbound.providers.bedrock.failures import (
     INVOKE,
     INVOKE_STREAM,
@@ -39,6 +38,7 @@ from services.dispatcher.outbound.providers.check_by_completion import check_by_
 from services.dispatcher.outbound.providers.completions_client import BROKEN, END_OF_BODY_SECONDS
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
+from services.dispatcher.outbound.providers.streamed_answer import ENDED_EARLY, StreamedAnswer
 from services.dispatcher.ports import ProviderSecret
 from shared.clock import Clock
 from shared.events.credential_secrets import AwsSecret, BedrockApiKeySecret
@@ -47,9 +47,6 @@ CHECK_MODEL: Final = "amazon.nova-micro-v1:0"
 """Bedrock's cheapest model of text, Amazon's own, which needs no agreement with anyone else."""
 CHECK_PROFILES: Final = ("us", "eu", "apac")
 
-_NOT_CONVERSE: Final = ProviderFailure(
-    failure=FailureClass.PROVIDER_ERROR, status=200, code="not_converse"
-)
 _FAILED: Final = (ClientError, *BROKEN, *UNREADABLE)
 
 
@@ -67,8 +64,7 @@ class _Call:
 
     identity: BedrockIdentity
     parts: Block = field(repr=False)
-    is_claude: bool
-    excludes_reasoning: bool
+    dialect: ConverseDialect
     failures: FailureReader = field(repr=False)
 
 
@@ -92,10 +88,7 @@ class Bedrock:
                 answer = await client.converse(**call.parts)
         except _FAILED as error:
             return self._failure(error, call, INVOKE)
-        reply = read_answer(
-            answer, is_claude=call.is_claude, excludes_reasoning=call.excludes_reasoning
-        )
-        return _NOT_CONVERSE if reply is None else reply
+        return call.dialect.whole(answer)
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
@@ -105,9 +98,7 @@ class Bedrock:
         if isinstance(call, ProviderFailure):
             yield call
             return
-        reader = ConverseReader(
-            is_claude=call.is_claude, excludes_reasoning=call.excludes_reasoning
-        )
+        reader = call.dialect.pieces()
         try:
             async with self._clients.client(call.identity) as client:
                 source = await self._opened(client, call)
@@ -152,16 +143,19 @@ class Bedrock:
         return events
 
     async def _next_pieces(
-        self, events: AsyncIterator[dict[str, Any]], reader: ConverseReader, call: _Call
+        self,
+        events: AsyncIterator[dict[str, Any]],
+        reader: StreamedAnswer[dict[str, Any]],
+        call: _Call,
     ) -> list[StreamPiece]:
         try:
             event = await anext(events)
         except StopAsyncIteration:
-            return [reader.end()]
+            return [reader.break_off(ENDED_EARLY)]
         except _FAILED as error:
             failure = self._failure(error, call, INVOKE_STREAM)
-            return [reader.fail(replace(failure, status=200))]
-        return reader.read(event)
+            return [reader.break_off(replace(failure, status=200))]
+        return reader.take([event])
 
     def _failure(self, error: Exception, call: _Call, action: str) -> ProviderFailure:
         return read_failure(error, call.failures, action=action, now=self._clock.now())
@@ -192,8 +186,7 @@ def _call(
     return _Call(
         identity=identity,
         parts={"modelId": name, **written.parts},
-        is_claude=written.is_claude,
-        excludes_reasoning=written.excludes_reasoning,
+        dialect=written.dialect,
         failures=_failure_reader(identity),
     )
 

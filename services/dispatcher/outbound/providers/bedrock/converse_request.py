@@ -15,12 +15,15 @@ from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.read_conversation import read_conversation
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.turns import in_turns
+from services.dispatcher.outbound.providers.anthropic.betas import betas
 from services.dispatcher.outbound.providers.anthropic.messages_request import JSON_WANTED
 from services.dispatcher.outbound.providers.anthropic.strict_schema import strict_schema
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block, BlockWriter
+from services.dispatcher.outbound.providers.bedrock.converse_dialect import ConverseDialect
 from services.dispatcher.outbound.providers.bedrock.models import Model, model_of
-from services.dispatcher.outbound.providers.bedrock.steering import steer
+from services.dispatcher.outbound.providers.bedrock.steering import betas_needed, steer
 from services.dispatcher.outbound.providers.bedrock.tools import offer_tools
+from services.dispatcher.outbound.providers.form_as_tool import form_as_tool
 
 STOP_SEQUENCE: Final = "stopSequences"
 
@@ -30,11 +33,10 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConverseRequest:
-    """The parts of a call but for `modelId`."""
+    """The parts of a call but for `modelId`; `dialect` is how its answers are read."""
 
     parts: Block
-    excludes_reasoning: bool
-    is_claude: bool
+    dialect: ConverseDialect
 
 
 def write_converse(attempt: Attempt, request: ChatRequest) -> ConverseRequest | ProviderFailure:
@@ -43,8 +45,11 @@ def write_converse(attempt: Attempt, request: ChatRequest) -> ConverseRequest | 
     if isinstance(conversation, Refused):
         return conversation.as_bad_input()
     model = model_of(attempt.endpoint.provider_model)
+    by_tool = form_as_tool(conversation) if model.needs_tools_for_forms else None
+    conversation = by_tool or conversation
     steered = steer(conversation, model, attempt.endpoint.output_tokens_max)
-    failure = conversation.left_out(steered.taken | _TAKEN | _taken_by(model))
+    taken = steered.taken | _TAKEN | _taken_by(model, is_formed=by_tool is not None)
+    failure = conversation.left_out(taken)
     if failure is not None:
         return failure
     parts = _said(conversation, model)
@@ -52,6 +57,10 @@ def write_converse(attempt: Attempt, request: ChatRequest) -> ConverseRequest | 
         return parts.at_provider()
     additional = offer_tools(parts, conversation, model)
     additional |= steered.additional
+    if model.claude is not None:
+        needed = betas_needed(conversation, model.claude, additional)
+        named = betas(attempt, request, *needed)
+        additional |= {"anthropic_beta": list(named)} if named else {}
     inference: dict[str, Any] = steered.inference
     stops = [stop for stop in conversation.stop if stop.strip()]
     if stops:
@@ -63,12 +72,15 @@ def write_converse(attempt: Attempt, request: ChatRequest) -> ConverseRequest | 
     _answer_in_form(parts, conversation, model)
     return ConverseRequest(
         parts=parts,
-        excludes_reasoning=conversation.reasoning.exclude,
-        is_claude=model.claude is not None,
+        dialect=ConverseDialect(
+            is_claude=model.claude is not None,
+            excludes_reasoning=conversation.reasoning.exclude,
+            is_formed=by_tool is not None,
+        ),
     )
 
 
-def _taken_by(model: Model) -> frozenset[str]:
+def _taken_by(model: Model, *, is_formed: bool) -> frozenset[str]:
     taken: set[str] = set()
     if model.caches:
         taken.add("cache_control")
@@ -76,7 +88,7 @@ def _taken_by(model: Model) -> frozenset[str]:
         taken.add("parallel_tool_calls")
     if model.can_be_forced:
         taken.add("tool_choice")
-    if model.knows_schemas:
+    if model.knows_schemas or is_formed:
         taken.add("response_format")
     return frozenset(taken)
 

@@ -11,12 +11,11 @@ import msgspec
 
 from services.dispatcher.domain.counts import ProviderCounts
 from services.dispatcher.domain.reply import WholeReply
+from services.dispatcher.outbound.providers.answer_blocks import whole_choice
 from services.dispatcher.outbound.providers.anthropic.content_blocks import FORMAT
 from shared.events.replies import (
-    Choice,
     FinishReason,
     FunctionCall,
-    Message,
     ReasoningDetail,
     ReasoningEncrypted,
     ReasoningText,
@@ -132,20 +131,12 @@ def read_answer(
             calls.append(_tool_call(block.tool_use))
         if block.reasoning_content is not None and not excludes_reasoning:
             details += _thought(block.reasoning_content, len(details), is_claude=is_claude)
-    thoughts = "".join(
-        detail.text for detail in details if isinstance(detail, ReasoningText) and detail.text
-    )
-    message = Message(
-        role="assistant",
-        content="".join(texts) if texts or not calls else None,
-        reasoning=thoughts or None,
-        reasoning_details=details or None,
-        tool_calls=calls or None,
-    )
-    choice = Choice(
-        message=message,
+    choice = whole_choice(
+        texts=texts,
+        details=details,
+        calls=calls,
         finish_reason=normalised(wire.stop_reason),
-        native_finish_reason=wire.stop_reason,
+        native=wire.stop_reason,
     )
     return WholeReply(choices=[choice], usage=read_usage(wire.usage))
 

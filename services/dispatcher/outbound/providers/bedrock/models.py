@@ -9,7 +9,19 @@ from typing import Final
 
 from services.dispatcher.outbound.providers.anthropic.models import Claude, claude
 
-_WITHOUT_SCHEMAS: Final = ("amazon.", "meta.", "deepseek.r1", "ai21.", "cohere.")
+_WITHOUT_SCHEMAS: Final = (
+    "ai21.",
+    "amazon.",
+    "cohere.",
+    "deepseek.r1",
+    "meta.",
+    "mistral.mistral-7b",
+    "mistral.mistral-large-24",
+    "mistral.mistral-small",
+    "mistral.mixtral",
+    "mistral.pixtral",
+    "writer.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,11 @@ class Model:
         if self.claude is not None:
             return self.claude.knows_schemas
         return not self.id.startswith(_WITHOUT_SCHEMAS)
+
+    @property
+    def needs_tools_for_forms(self) -> bool:
+        """Whether a tool that it is made to call is the only way to a form."""
+        return not self.knows_schemas and self.can_be_forced
 
     @property
     def takes_effort(self) -> bool:

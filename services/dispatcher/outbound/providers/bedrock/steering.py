@@ -1,10 +1,12 @@
 """How long a model may answer, how much it thinks and how its words are drawn, by its family's rules."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from services.dispatcher.domain.conversation import Conversation
 from services.dispatcher.domain.thinking import effort_of
+from services.dispatcher.outbound.providers.anthropic.betas import INTERLEAVED_THINKING
 from services.dispatcher.outbound.providers.anthropic.models import Claude
 from services.dispatcher.outbound.providers.anthropic.steering import steering
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block
@@ -21,7 +23,6 @@ _EFFORTS: Final = {
     "max": "high",
 }
 _INFERENCE: Final = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP"}
-_INTERLEAVED: Final = "interleaved-thinking-2025-05-14"
 _EFFORT: Final = "effort-2025-11-24"
 
 
@@ -77,11 +78,13 @@ def _steer_claude(conversation: Conversation, claude: Claude, output_tokens_max:
     steered = steering(conversation, claude, output_tokens_max)
     body = steered.body
     inference = {name: body.pop(old) for old, name in _INFERENCE.items() if old in body}
-    betas = []
-    if body.get("thinking", {}).get("type") == "enabled" and conversation.tools:
-        betas += [_INTERLEAVED] if claude.version >= (4, 0) else []
-    if "output_config" in body and claude.version == (4, 5):
-        betas.append(_EFFORT)
-    if betas:
-        body["anthropic_beta"] = betas
     return Steered(inference=inference, additional=body, taken=steered.taken)
+
+
+def betas_needed(conversation: Conversation, claude: Claude, additional: Block) -> Iterator[str]:
+    """The beta features that `additional` makes use of."""
+    thinks_by_budget = additional.get("thinking", {}).get("type") == "enabled"
+    if thinks_by_budget and conversation.tools and claude.version >= (4, 0):
+        yield INTERLEAVED_THINKING
+    if "output_config" in additional and claude.version == (4, 5):
+        yield _EFFORT

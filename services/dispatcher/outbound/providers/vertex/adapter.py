@@ -17,7 +17,6 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
-from services.dispatcher.outbound.providers.anthropic.messages_dialect import MessagesDialect
 from services.dispatcher.outbound.providers.anthropic.messages_request import write_messages
 from services.dispatcher.outbound.providers.completions_client import (
     Call,
@@ -137,8 +136,9 @@ class Vertex:
         """Have the tokens of one word counted.
 
         The exchange alone proves the key, not that it may call models. countTokens is free and asks for
-        the very permission that completions ask for (aiplatform.endpoints.predict), in the credential's
-        own project and region, with the Vertex AI API enabled there.
+        the very permission that completions ask for (aiplatform.endpoints.predict, as Google's audit log
+        of PredictionService.CountTokens names it), in the credential's own project and region, with the
+        Vertex AI API enabled there.
         """
         if not isinstance(secret, VertexSecret):
             return WRONG_SECRET
@@ -233,7 +233,7 @@ def _write_claude(
         place=place,
         url=place.model("anthropic", attempt.endpoint.provider_model, method),
         body=_encode({"anthropic_version": ANTHROPIC_VERSION, **body}),
-        dialect=MessagesDialect(excludes_reasoning=written.excludes_reasoning),
+        dialect=written.dialect,
         betas=written.betas,
     )
 
@@ -245,6 +245,8 @@ def _write_partner(
     streamed: bool,  # noqa: FBT001 - as every writer
 ) -> _Written | ProviderFailure:
     body = request_body(attempt, request, VERTEX_PARTNERS, streamed=streamed, usage_asked=True)
+    if isinstance(body, ProviderFailure):
+        return body
     return _Written(place=place, url=place.chat_completions, body=body, dialect=_PARTNERS)
 
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
-from services.dispatcher.outbound.providers.failures import FailureReader, after_first_token
-from services.dispatcher.outbound.providers.server_sent_events import EventReader, StreamTooLarge
+from services.dispatcher.outbound.providers.failures import FailureReader
+from services.dispatcher.outbound.providers.streamed_answer import SentEvents, failed
 from services.dispatcher.outbound.providers.vertex.gemini_logprobs import read_logprobs
 from services.dispatcher.outbound.providers.vertex.gemini_response import (
     Thoughts,
@@ -31,13 +31,7 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NOTHING: Final = Message()
 
 
-def _failed(code: str) -> ProviderFailure:
-    return ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200, code=code)
-
-
-_TOO_LARGE: Final = _failed("answer_too_large")
-_NO_ANSWER: Final = _failed("not_a_completion")
-_ENDED_EARLY: Final = _failed("ended_early")
+_NO_ANSWER: Final = failed("not_a_completion")
 
 
 class _Candidate:
@@ -120,74 +114,36 @@ class GeminiDialect:
             return _NO_ANSWER
         return WholeReply(choices=choices, usage=read_usage(answer.usage_metadata))
 
-    def pieces(self, failures: FailureReader) -> "GeminiReader":
+    def pieces(self, failures: FailureReader) -> SentEvents:
         """The reader of a stream of chunks."""
-        return GeminiReader(failures, excludes_reasoning=self.excludes_reasoning)
+        return SentEvents(_Chunks(failures, excludes_reasoning=self.excludes_reasoning))
 
 
-class GeminiReader:
-    """Reads one stream. After a StreamEnded or a ProviderFailure `ended` is True, and it is over."""
+class _Chunks:
+    """What the chunks of one answer say."""
 
-    __slots__ = (
-        "_candidates",
-        "_events",
-        "_excludes_reasoning",
-        "_failures",
-        "_token_seen",
-        "_usage",
-        "ended",
-    )
+    __slots__ = ("_candidates", "_excludes_reasoning", "_failures", "_usage")
 
     def __init__(self, failures: FailureReader, *, excludes_reasoning: bool) -> None:
-        """`failures` reads the errors that may stand in the stream."""
-        self._events = EventReader()
         self._failures = failures
         self._excludes_reasoning = excludes_reasoning
         self._candidates: dict[int, _Candidate] = {}
-        self._token_seen = False
         self._usage: Usage | None = None
-        self.ended = False
 
-    def feed(self, piece: bytes) -> list[StreamPiece]:
-        """The pieces that these bytes complete."""
+    def read(self, event: bytes) -> list[StreamPiece]:
+        """The pieces of one chunk."""
         try:
-            events = self._events.feed(piece)
-        except StreamTooLarge:
-            return [self._fail(_TOO_LARGE)]
-        return self._read(events)
+            chunk = decode_answer(event)
+        except _UNREADABLE:
+            return [_NO_ANSWER]
+        failure = failure_in(chunk, self._failures)
+        return self._take(chunk) if failure is None else [failure]
 
-    def end(self) -> list[StreamPiece]:
-        """The pieces that the end of the body completes; the last one ends the stream."""
-        pieces = self._read(self._events.end())
-        if not self.ended:
-            pieces.append(self.break_off(_ENDED_EARLY))
-        return pieces
-
-    def break_off(self, failure: ProviderFailure) -> StreamPiece:
-        """The last piece when the connection ends or breaks; all well if all was said before."""
+    def all_said(self) -> StreamEnded | None:
+        """The end, once every candidate that began has finished."""
         if self._candidates and all(each.finished for each in self._candidates.values()):
-            self.ended = True
             return StreamEnded(usage=self._usage)
-        return self._fail(failure)
-
-    def _fail(self, failure: ProviderFailure) -> ProviderFailure:
-        self.ended = True
-        return after_first_token(failure) if self._token_seen else failure
-
-    def _read(self, events: list[bytes]) -> list[StreamPiece]:
-        pieces: list[StreamPiece] = []
-        for event in events:
-            try:
-                chunk = decode_answer(event)
-            except _UNREADABLE:
-                pieces.append(self._fail(_NO_ANSWER))
-                break
-            failure = failure_in(chunk, self._failures)
-            if failure is not None:
-                pieces.append(self._fail(failure))
-                break
-            pieces.extend(self._take(chunk))
-        return pieces
+        return None
 
     def _take(self, chunk: WireAnswer) -> list[StreamPiece]:
         pieces: list[StreamPiece] = []
@@ -199,9 +155,6 @@ class GeminiReader:
             )
             if choice.finish_reason is not None or choice.message != _NOTHING:
                 choices.append(choice)
-            message = choice.message
-            if message.content or message.reasoning or message.tool_calls:
-                self._token_seen = True
         if choices:
             pieces.append(ReplyDelta(choices=choices))
         usage = read_usage(chunk.usage_metadata)
