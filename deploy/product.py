@@ -234,7 +234,7 @@ class Product:
             response.raise_for_status()
 
     async def provider_calls(self, credential: str) -> list[Any]:
-        """The provider's own log of completions with a credential, but for checks of it: one token."""
+        """The provider's own log of calls with a credential, but for checks of it."""
         async with self.session.get(
             f"{self.simulator}/_control/calls", params={"credential": credential}
         ) as response:
@@ -243,4 +243,9 @@ class Product:
 
 
 def _is_check(call: Any) -> bool:
+    """Of keys of deployments: one token is completed, by those that do not chat one is embedded."""
+    if call["operation"] == "embeddings":
+        return (call["usage"] or {}).get("prompt_tokens") == 1
+    if call["wire"] == "azure" and call["status"] == HTTPStatus.BAD_REQUEST:
+        return "embed" in (call["model"] or "")
     return not call["streamed"] and (call["usage"] or {}).get("completion_tokens") == 1

@@ -5,7 +5,7 @@ a nano-dollar a token. An amount is the exact sum of tokens times price, rounded
 nano-USD (1 USD = 10^9 nano-USD). A fee is a percentage of the exact sum, rounded once as well.
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import NewType
 
 NanoUsd = NewType("NanoUsd", int)
@@ -17,6 +17,8 @@ _PICO_PER_USD = NANO_PER_USD * _PICO_PER_NANO
 _PERCENT_PLACES = 4
 _PERCENT_SCALE = 10**_PERCENT_PLACES
 _DIGITS_MAX = 30
+_EXACT = Context(prec=2 * _DIGITS_MAX)
+"""Holds any amount of `_DIGITS_MAX` digits in units; the usual context would round some of them."""
 
 
 def _exact_units(text: str, units_per_usd: int) -> int:
@@ -28,7 +30,7 @@ def _exact_units(text: str, units_per_usd: int) -> int:
         raise ValueError("must be a finite decimal number of at most 30 digits")
     if not -_DIGITS_MAX < amount.adjusted() < _DIGITS_MAX:
         raise ValueError("is out of range")
-    scaled = amount * units_per_usd
+    scaled = _EXACT.multiply(amount, units_per_usd)
     if scaled != scaled.to_integral_value():
         raise ValueError("has more decimal places than can be kept")
     return int(scaled)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Ending, Run
 from shared.events.billing import AccountBalance, AuthorizeSpend, SpendAuthorized, SpendRefused
@@ -58,6 +59,12 @@ class Provider(Protocol):
         Deltas that are empty or hold only a role may be yielded; the caller holds them back until
         the first token. Closing the generator stops the call.
         """
+        ...
+
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """A vector for each input, in as many calls as the provider needs for them."""
         ...
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:

@@ -1,9 +1,11 @@
 """What ingress asks of the world. Everything raises Unavailable when it does not answer in time."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final, Protocol
 
-from services.ingress.domain.api_key import Caller
+from services.ingress.domain.api_key import ApiKey, Caller
+from services.ingress.domain.api_key_forms import KeyChanges, NewKey
 from shared.events.billing import AccountBalance
 from shared.events.catalog import ModelListed
 from shared.events.completions import CompletionRequested
@@ -19,7 +21,52 @@ class ApiKeys(Protocol):
     """The books of API keys."""
 
     async def find(self, api_key_hash: ApiKeyHash) -> Caller | None:
-        """Whom a key stands for; None when it is unknown or disabled."""
+        """Whom a key stands for, expired or not; None when it is unknown, disabled or deleted."""
+        ...
+
+
+class AccountApiKeys(Protocol):
+    """An account's inference keys, for the account itself; its management keys are none of them.
+
+    What is changed is told on `api-keys.state`.
+    """
+
+    async def page(
+        self,
+        account_id: AccountId,
+        *,
+        offset: int,
+        limit: int,
+        with_disabled: bool,
+        unexpired_at: datetime | None,
+    ) -> tuple[list[ApiKey], int]:
+        """Some of them, oldest first, and how many there are; `unexpired_at` leaves out expired ones."""
+        ...
+
+    async def get(self, account_id: AccountId, api_key_hash: ApiKeyHash) -> ApiKey | None:
+        """One of them."""
+        ...
+
+    async def add(
+        self,
+        account_id: AccountId,
+        new: NewKey,
+        *,
+        api_key_hash: ApiKeyHash,
+        label: str,
+        keys_max: int,
+    ) -> ApiKey | None:
+        """Keep a new one; None when the account has `keys_max` already."""
+        ...
+
+    async def change(
+        self, account_id: AccountId, api_key_hash: ApiKeyHash, changes: KeyChanges
+    ) -> ApiKey | None:
+        """Change one of them; None when it is none of them."""
+        ...
+
+    async def delete(self, account_id: AccountId, api_key_hash: ApiKeyHash) -> bool:
+        """Take one of them out of use for good; False when it is none of them."""
         ...
 
 
@@ -29,7 +76,7 @@ class Members(Protocol):
     async def live_key_hashes(
         self, account_id: AccountId, hashes: Collection[ApiKeyHash]
     ) -> set[ApiKeyHash]:
-        """Those of `hashes` that are the account's own keys and not disabled."""
+        """Those of `hashes` that are the account's own keys and work now."""
         ...
 
     async def members(

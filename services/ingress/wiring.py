@@ -7,18 +7,23 @@ from typing import Final
 
 from services.ingress.config import CreditsConfig, IngressConfig
 from services.ingress.domain.limits import InFlightLimits
+from services.ingress.inbound.http.api_key_pages import ApiKeyPages
 from services.ingress.inbound.http.app import ingress_app, unreadable
 from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions, StreamSettings
+from services.ingress.inbound.http.embeddings import Embeddings
 from services.ingress.inbound.http.exchange import Endpoints
+from services.ingress.inbound.http.generations import Generations
 from services.ingress.inbound.http.key_page import KeyPage
+from services.ingress.inbound.http.management import Management
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from services.ingress.inbound.http.models_page import ModelsPage
 from services.ingress.inbound.http.operator_pages import OperatorPages
 from services.ingress.inbound.http.plan_page import PlanPage
 from services.ingress.inbound.http.stripe_webhook import StripeWebhook
 from services.ingress.inbound.kafka_replies import Heartbeats, Replies
+from services.ingress.outbound.api_key_secrets import new_api_key
 from services.ingress.outbound.kafka_announcements import KafkaAnnouncements
 from services.ingress.outbound.kafka_calls import KafkaBilling, KafkaCredentialCommands, KafkaPlans
 from services.ingress.outbound.kafka_heartbeat import KafkaHeartbeat
@@ -26,12 +31,14 @@ from services.ingress.outbound.kafka_payments import KafkaPayments
 from services.ingress.outbound.kafka_requests import KafkaRequests
 from services.ingress.outbound.kafka_views import ViewedBalances, ViewedCatalog
 from services.ingress.outbound.measurements import CountedGenerations, CountedPayments
+from services.ingress.outbound.postgres_account_api_keys import PostgresAccountApiKeys
 from services.ingress.outbound.postgres_accounts import StateReader
 from services.ingress.outbound.postgres_api_keys import PostgresApiKeys
 from services.ingress.outbound.postgres_known_accounts import PostgresKnownAccounts
 from services.ingress.outbound.vault_intake import VaultIntake
 from services.ingress.outbound.vault_wire_keys import VaultWireKeys
 from services.ingress.process import Ingress
+from services.ingress.use_cases.administer_api_keys import AdministerApiKeys
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
 from services.ingress.use_cases.await_check import AwaitCheck
 from services.ingress.use_cases.complete_chat import CompleteChat
@@ -199,39 +206,52 @@ def _build(
         commands=KafkaCredentialCommands(calls),
         new_id=new_id,
     )
-    describe_key = DescribeKey(
-        billing=KafkaBilling(calls), balances=ViewedBalances(balances_view), clock=clock
+    billing = KafkaBilling(calls)
+    describe_key = DescribeKey(billing=billing, balances=ViewedBalances(balances_view), clock=clock)
+    outbox = OutboxRelay(pool, producer, StateReader(producer))
+    administer_api_keys = AdministerApiKeys(
+        keys=PostgresAccountApiKeys(pool, outbox),
+        members=books,
+        billing=billing,
+        forget=callers.forget_key,
+        new_api_key=new_api_key,
+        clock=clock,
     )
     measurements = HttpMeasurements(metrics)
     http = config.http
     bodies = Bodies(seconds_max=http.body_seconds_max, held_bytes_max=http.held_body_bytes_max)
+    generations = Generations(
+        callers=callers,
+        bodies=bodies,
+        complete_chat=complete_chat,
+        measurements=measurements,
+        clock=clock,
+        new_generation_id=new_generation_id,
+        is_stopping=lambda: ingress.is_stopping,
+    )
     app = ingress_app(
         Endpoints(measurements=measurements, clock=clock, new_id=new_id),
+        managed=Management(callers),
         chat_completions=ChatCompletions(
-            callers=callers,
-            bodies=bodies,
-            complete_chat=complete_chat,
+            generations=generations,
             streams=StreamSettings(
                 headers_after_seconds=http.sse_headers_after_seconds,
                 sends_keep_alive=http.sse_keep_alive,
             ),
-            measurements=measurements,
             clock=clock,
-            new_generation_id=new_generation_id,
-            is_stopping=lambda: ingress.is_stopping,
         ),
+        embeddings=Embeddings(generations),
         models=ModelsPage(catalog),
         key=KeyPage(callers=callers, describe_key=describe_key),
+        api_keys=ApiKeyPages(bodies=bodies, administer=administer_api_keys),
         byok=ByokPages(
-            callers=callers,
             bodies=bodies,
             administer=administer,
             trusted_proxies=http.trusted_proxies,
             await_check=AwaitCheck(administer.get),
         ),
         plan=PlanPage(
-            callers=callers,
-            describe_plan=DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls)),
+            DescribePlan(catalog=catalog, api_keys=books, plans=KafkaPlans(calls), clock=clock)
         ),
         operator=_operator(config.credits, pool=pool, calls=calls, bodies=bodies),
         stripe=_stripe(
@@ -263,7 +283,7 @@ def _build(
             ).run,
             "announcements": announcements.run,
             "wire keys": wire_keys.run,
-            "outbox": OutboxRelay(pool, producer, StateReader(producer)).run,
+            "outbox": outbox.run,
         },
         flush=announcements.flush,
         superseded=heartbeats.superseded,

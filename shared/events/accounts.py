@@ -1,6 +1,7 @@
 """Accounts and API keys as ingress tells the others about them."""
 
 from decimal import Decimal
+from typing import Literal
 
 from shared.events.envelope import StateEvent
 from shared.ids import AccountId, ApiKeyHash, MemberId
@@ -18,10 +19,19 @@ class AccountChanged(StateEvent, frozen=True, kw_only=True):
 
 
 class ApiKeyChanged(StateEvent, frozen=True, kw_only=True):
-    """An API key was made, changed or disabled. Caches forget what they knew of it."""
+    """An API key was made, changed, disabled or deleted. Caches forget what they knew of it.
+
+    A deleted key is `disabled` for good. `limit_nano_usd` is what it may spend in each UTC day, week
+    from Monday or month, or ever when `limit_reset` is None: credits, and with
+    `include_byok_in_limit` the list cost of BYOK use too. `expires_at` is RFC 3339 in UTC.
+    """
 
     api_key_hash: ApiKeyHash
     account_id: AccountId
     management: bool = False
     disabled: bool = False
     byok_only: bool = False
+    limit_nano_usd: int | None = None
+    limit_reset: Literal["daily", "weekly", "monthly"] | None = None
+    include_byok_in_limit: bool = False
+    expires_at: str | None = None

@@ -3,14 +3,17 @@
 Amounts are integer nano-USD.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
+
+SPENDING_KEYS_MAX: Final = 100
+"""API keys that one question may name."""
 
 
 class AuthorizeSpend(Event, frozen=True, kw_only=True):
@@ -135,6 +138,27 @@ class Spending(CallReply, frozen=True, kw_only=True):
     day: SpendingPeriod
     week: SpendingPeriod
     month: SpendingPeriod
+
+
+class QuerySpendingByKey(Event, frozen=True, kw_only=True):
+    """What was spent with each of an account's API keys named here, SPENDING_KEYS_MAX at most."""
+
+    account_id: AccountId
+    api_key_hashes: tuple[ApiKeyHash, ...]
+
+
+class KeySpending(msgspec.Struct, frozen=True, kw_only=True):
+    """What was spent with one API key; `last_day` is the UTC day of its last use, None for none."""
+
+    api_key_hash: ApiKeyHash
+    spending: Spending
+    last_day: date | None = None
+
+
+class SpendingByKey(CallReply, frozen=True, kw_only=True):
+    """Answers `QuerySpendingByKey`, in the order of the question."""
+
+    keys: tuple[KeySpending, ...]
 
 
 class FeeDeducted(Event, frozen=True, kw_only=True):

@@ -4,16 +4,18 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from shared.events.envelope import Event
+from shared.events.generations import Operation
 from shared.ids import AccountId, ApiKeyHash, GenerationId, InstanceId, MemberId, RunId
 
 
 class CompletionRequested(Event, frozen=True, kw_only=True):
-    """A client asks for a completion; the content is the sealed request body.
+    """A client asks for a completion, or for embeddings; the content is the sealed request body.
 
     No dispatcher may begin it after `start_by`, so that a record which arrives late is dropped
     rather than run and charged; at `deadline` it must have ended. `byok_only` is already the sum
     of the account's, the API key's and the request's own. `anthropic_betas` are the beta features that
-    the client names for Anthropic's models (header `x-anthropic-beta`), their form checked.
+    the client names for Anthropic's models (header `x-anthropic-beta`), their form checked. With
+    `api_key_limit_counts_byok` the API key has a limit that BYOK use counts towards too.
     """
 
     HAS_CONTENT: ClassVar[bool] = True
@@ -22,8 +24,10 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     account_id: AccountId
     api_key_hash: ApiKeyHash
     member_id: MemberId | None = None
+    operation: Operation = "chat"
     byok_only: bool = False
     anthropic_betas: tuple[str, ...] = ()
+    api_key_limit_counts_byok: bool = False
     wire_key: str
     reply_instance: InstanceId
     reply_partition: int

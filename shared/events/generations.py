@@ -13,6 +13,9 @@ from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId
 Tier = Literal["prioritized", "shared", "fallback"]
 """Where in the plan an attempt stood: own keys first, shared capacity, own keys kept for last."""
 
+Operation = Literal["chat", "embeddings"]
+"""What a generation makes: a completion of messages, or a vector for each text."""
+
 
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One call of one endpoint with one credential; `failure` is None when it succeeded."""
@@ -44,13 +47,14 @@ class GenerationFinished(Event, frozen=True, kw_only=True):
 
     `model`, `provider`, `endpoint`, `credential_id` and `prices` are of the attempt that answered and
     None when none did; `credential_id` is None for shared capacity. `usage` is None when nothing
-    was delivered.
+    was delivered; that of embeddings has no completion tokens.
     """
 
     generation_id: GenerationId
     run_id: RunId
     account_id: AccountId
     api_key_hash: ApiKeyHash
+    operation: Operation = "chat"
     outcome: Literal["completed", "failed", "cancelled"]
     is_byok: bool = False
     model: str | None = None

@@ -1,4 +1,4 @@
-"""The content of reply frames: a completion in OpenAI's terms, normalised, before any HTTP shape.
+"""The content of reply frames: an answer in OpenAI's terms, normalised, before any HTTP shape.
 
 These parts travel sealed, so they are no events and stand on no topic by themselves.
 """
@@ -138,15 +138,25 @@ class ReplyDelta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
     choices: list[Choice]
 
 
+class ReplyVectors(msgspec.Struct, frozen=True, kw_only=True, tag="vectors"):
+    """Embeddings in the order of the inputs; each is its little-endian 32 bit floats as base64."""
+
+    vectors: list[str]
+
+
 class ReplyCompleted(
     msgspec.Struct, frozen=True, kw_only=True, tag="completed", omit_defaults=True
 ):
-    """The end of a reply: whole choices when it was not streamed, none when it was."""
+    """The end of a reply: whole choices when it was not streamed, none when it was.
+
+    `vectors` follow those of the `ReplyVectors` before, which only a long answer has.
+    """
 
     model: str
     provider_name: str
     created: int
     choices: list[Choice]
+    vectors: list[str] = []
     usage: ReplyUsage
     attempts: tuple[AttemptSummary, ...]
     service_tier: str | None = None
@@ -172,4 +182,4 @@ class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_
     abandon: bool = False
 
 
-ReplyPart = ReplyStarted | ReplyDelta | ReplyCompleted | ReplyFailed
+ReplyPart = ReplyStarted | ReplyDelta | ReplyVectors | ReplyCompleted | ReplyFailed

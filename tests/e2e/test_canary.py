@@ -25,6 +25,7 @@ from tests.support.stripe_events import event, session, signature
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
 
 PROMPT: Final = "CanaryPromptQz7Vx2Lm9Kt4"
+EMBEDDER: Final = "openai/text-embedding-3-small"
 SECRET: Final = "CanarySecretWy8Hb3Np6Rd1"
 FAILURES: Final = [
     [{"kind": "status", "status": status}]
@@ -54,6 +55,12 @@ KEPT_ONLY: Final = {
 }
 
 
+async def embed(product: Product, account: Account, model: str = EMBEDDER) -> Answer:
+    """Embeddings of the canary prompt."""
+    body = {"model": model, "input": [PROMPT, f"{PROMPT} again"]}
+    return await product.request("POST", "/embeddings", key=account.api_key, body=body)
+
+
 async def every_way(product: Product, account: Account) -> list[Answer]:
     """The canary prompt through every outcome, each with a canary credential of its own."""
     answers: list[Answer] = []
@@ -63,6 +70,8 @@ async def every_way(product: Product, account: Account) -> list[Answer]:
         for stream in (False, True):
             await product.script(secret, steps)
             answers.append(await product.complete(account, f"{PROMPT} words=8", stream=stream))
+        await product.script(secret, steps)
+        answers.append(await embed(product, account))
         answers.append(
             await product.request("DELETE", f"/byok/{credential['id']}", key=account.management_key)
         )
@@ -86,6 +95,13 @@ async def bad_input(product: Product, account: Account) -> list[Answer]:
     broken_azure = {"model_slug": "openai/gpt-4o", "api_key": f"azure-{SECRET}", "extra": SECRET}
     return [
         await product.complete(account, PROMPT, model=f"no/{PROMPT}"),
+        await embed(product, account, model=f"no/{PROMPT}"),
+        await product.request(
+            "POST",
+            "/embeddings",
+            key=account.api_key,
+            body={"model": EMBEDDER, "input": [PROMPT, {"text": PROMPT}]},
+        ),
         await product.request(
             "POST",
             "/chat/completions",

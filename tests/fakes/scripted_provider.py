@@ -5,15 +5,19 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.operations import AnyRequest
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
 from services.dispatcher.ports import ProviderSecret
 
 StreamStep = StreamPiece | asyncio.Event | Callable[[], None] | Exception
 """A piece, an event to wait for, something to do in passing, or a bug."""
-Script = WholeReply | ProviderFailure | Exception | asyncio.Event | Sequence[StreamStep]
-"""One call: a whole reply, a failure, a bug, an event to wait for, or a stream's steps."""
+Script = (
+    WholeReply | Embeddings | ProviderFailure | Exception | asyncio.Event | Sequence[StreamStep]
+)
+"""One call: a whole reply, vectors, a failure, a bug, an event to wait for, or a stream's steps."""
 
 _NOTHING_ASKED = ChatRequest(
     models=(), preferences=ProviderPreferences(), stream=False, max_tokens=None, fields={}
@@ -26,7 +30,7 @@ class Call:
 
     attempt: Attempt
     secret: ProviderSecret
-    request: ChatRequest
+    request: AnyRequest
     is_stopped: bool = False
 
 
@@ -37,13 +41,30 @@ class ScriptedProvider:
     scripts: list[Script] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
-    def _next(self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest) -> Script:
+    def _next(self, attempt: Attempt, secret: ProviderSecret, request: AnyRequest) -> Script:
         self.calls.append(Call(attempt, secret, request))
         return self.scripts.pop(0)
 
     async def complete(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
     ) -> WholeReply | ProviderFailure:
+        script = await self._answer(attempt, secret, request)
+        if isinstance(script, WholeReply | ProviderFailure):
+            return script
+        raise AssertionError("another operation's script for a plain call")
+
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """As `complete`."""
+        script = await self._answer(attempt, secret, request)
+        if isinstance(script, Embeddings | ProviderFailure):
+            return script
+        raise AssertionError("another operation's script for embeddings")
+
+    async def _answer(
+        self, attempt: Attempt, secret: ProviderSecret, request: AnyRequest
+    ) -> Script:
         script = self._next(attempt, secret, request)
         call = self.calls[-1]
         while isinstance(script, asyncio.Event):
@@ -55,9 +76,7 @@ class ScriptedProvider:
             script = self.scripts.pop(0)
         if isinstance(script, Exception):
             raise script
-        if isinstance(script, WholeReply | ProviderFailure):
-            return script
-        raise AssertionError("a stream's script for a plain call")
+        return script
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """Whatever the script says to a call of `complete`."""

@@ -1,7 +1,7 @@
 """The simulator as an aiohttp application, and as a running server for tests."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -14,8 +14,10 @@ from tests.simulator import (
     anthropic_wire,
     azure_wire,
     bedrock_auth,
+    bedrock_invoke,
     bedrock_request,
     chat_request,
+    openai_embeddings,
     openai_wire,
     playback,
 )
@@ -27,10 +29,11 @@ from tests.simulator.bedrock_wire import BedrockWire
 from tests.simulator.call_log import CallLog
 from tests.simulator.chat_request import ChatRequest
 from tests.simulator.control import Control
+from tests.simulator.embeddings import Asked, is_embedder
 from tests.simulator.errors import Cause, ErrorAnswer, RequestRefused
 from tests.simulator.google_tokens import ServiceAccounts, TokenEndpoint
 from tests.simulator.openai_wire import OpenAIWire
-from tests.simulator.playback import Playback
+from tests.simulator.playback import Playback, WriteVectors
 from tests.simulator.scripts import (
     SECONDS_MAX,
     ConnectionReset,
@@ -62,7 +65,9 @@ class Providers:
         deployment = "/deployments/{deployment}/chat/completions"
         return [
             web.post("/v1/chat/completions", self._openai_chat),
+            web.post("/v1/embeddings", self._openai_embeddings),
             web.post("/v1/messages", self._anthropic_messages),
+            web.post("/bedrock/{region}/model/{model}/invoke", self._invoke),
             web.post("/bedrock/{region}/model/{model}/converse", self._converse),
             web.post("/bedrock/{region}/model/{model}/converse-stream", self._converse),
             web.get("/v1/models", self._v1_models),
@@ -71,6 +76,9 @@ class Providers:
             web.post("/openai" + deployment, self._azure_chat),
             web.post(deployment, self._azure_chat),
             web.post("/models/chat/completions", self._foundry_chat),
+            web.post("/openai/deployments/{deployment}/embeddings", self._azure_embeddings),
+            web.post("/deployments/{deployment}/embeddings", self._azure_embeddings),
+            web.post("/models/embeddings", self._foundry_embeddings),
             web.get("/healthz", self._healthz),
             web.route("*", "/{path:.*}", self._unknown),
         ]
@@ -131,6 +139,8 @@ class Providers:
                 return playback.refuse(self.azure.refused_key(credential))
             if deployment is not None and deployment.startswith(_MISSING):
                 return playback.refuse(azure_wire.unknown_deployment())
+            if deployment is not None and is_embedder(deployment):
+                return playback.refuse(azure_wire.does_not("chatCompletion", deployment))
             try:
                 chosen, asked = _chosen(request, deployment)
             except RequestRefused as refusal:
@@ -182,6 +192,100 @@ class Providers:
             if isinstance(request, RequestRefused):
                 return playback.refuse(self.bedrock.refused_request(request))
             return await playback.play(self.scripts.take(credential), request, model)
+
+    async def _openai_embeddings(self, http: web.Request) -> web.StreamResponse:
+        body = await http.read()
+        return await self._embed(
+            http,
+            self.openai,
+            _printable(openai_wire.bearer(http.headers)),
+            lambda: openai_embeddings.decode(body),
+            openai_embeddings.answer,
+        )
+
+    async def _azure_embeddings(self, http: web.Request) -> web.StreamResponse:
+        body, deployment = await http.read(), http.match_info["deployment"]
+        if not azure_wire.is_api_version(http.query.get("api-version")):
+            return _error_response(azure_wire.resource_not_found())
+        if deployment.startswith(_MISSING):
+            return _error_response(azure_wire.unknown_deployment())
+        if not is_embedder(deployment):
+            return _error_response(azure_wire.does_not("embeddings", deployment))
+        return await self._embed(
+            http,
+            self.azure,
+            _printable(http.headers.get("api-key")),
+            lambda: openai_embeddings.decode(body, model=deployment),
+            openai_embeddings.answer,
+        )
+
+    async def _foundry_embeddings(self, http: web.Request) -> web.StreamResponse:
+        body = await http.read()
+        if not azure_wire.is_api_version(http.query.get("api-version")):
+            return _error_response(azure_wire.resource_not_found())
+        extra = http.headers.get("extra-parameters")
+        return await self._embed(
+            http,
+            self.azure,
+            _printable(http.headers.get("api-key")),
+            lambda: openai_embeddings.decode_foundry(body, extra),
+            openai_embeddings.answer,
+        )
+
+    async def _invoke(self, http: web.Request) -> web.StreamResponse:
+        """Answer InvokeModel for models that embed."""
+        body = await http.read()
+        model = http.match_info["model"]
+        why_not = bedrock_auth.why_not(http, body, self.calls.now())
+        if why_not is not None:
+            return _error_response(why_not)
+        return await self._embed(
+            http,
+            self.bedrock,
+            _printable(bedrock_auth.presented(http)),
+            lambda: bedrock_invoke.decode(body, bedrock_request.base_model(model)),
+            bedrock_invoke.answer,
+            tokens_header=bedrock_invoke.TOKENS_HEADER,
+        )
+
+    async def _embed(
+        self,
+        http: web.Request,
+        wire: Wire,
+        credential: str | None,
+        decode: Callable[[], Asked],
+        write: WriteVectors,
+        *,
+        tokens_header: str | None = None,
+    ) -> web.StreamResponse:
+        asked: Asked | RequestRefused
+        try:
+            asked = decode()
+        except RequestRefused as refusal:
+            asked = refusal
+        model = asked.model if isinstance(asked, Asked) else None
+        call = self.calls.begin(
+            wire=wire.name,
+            model=model,
+            credential=credential,
+            streamed=False,
+            operation="embeddings",
+        )
+        playback = Playback(http=http, wire=wire, call=call, calls=self.calls)
+        with _Leaving(playback):
+            if credential is None or not self.scripts.accepts(credential):
+                return playback.refuse(wire.refused_key(credential))
+            if isinstance(asked, RequestRefused):
+                return playback.refuse(wire.refused_request(asked))
+            if asked.model.startswith(_MISSING):
+                step = Status(status=404)
+                return playback.refuse(
+                    wire.scripted(step, model=asked.model, credential=credential)
+                )
+            step_now = self.scripts.take(credential)
+            return await playback.play_embeddings(
+                step_now, asked, write, tokens_header=tokens_header
+            )
 
     def _begin(
         self,

@@ -90,6 +90,17 @@ def resource_not_found() -> ErrorAnswer:
     return _error(404, "404", "Resource not found")
 
 
+def does_not(operation: str, deployment: str) -> ErrorAnswer:
+    """400 for a deployment whose model does something else."""
+    return _error(
+        400,
+        "OperationNotSupported",
+        f"The {operation} operation does not work with the specified model, {deployment}. Please "
+        "choose different model and try again. You can learn more about which models can be used "
+        "with each operation here: https://go.microsoft.com/fwlink/?linkid=2197993.",
+    )
+
+
 def is_api_version(value: str | None) -> bool:
     """Whether this is how Azure writes versions."""
     return value is not None and _API_VERSION.match(value) is not None

@@ -23,6 +23,7 @@ CALLS_MAX = 200_000
 WireName = Literal[
     "openai", "azure", "anthropic", "bedrock", "gemini", "vertex-anthropic", "vertex-openai"
 ]
+Operation = Literal["chat", "embeddings"]
 Outcome = Literal["running", "completed", "failed", "client_gone"]
 
 
@@ -37,6 +38,7 @@ class Call(msgspec.Struct, kw_only=True):
     index: int
     id: str
     wire: WireName
+    operation: Operation = "chat"
     model: str | None
     credential: str | None
     streamed: bool
@@ -85,13 +87,20 @@ class CallLog:
         return self._clock.now()
 
     def begin(
-        self, *, wire: WireName, model: str | None, credential: str | None, streamed: bool
+        self,
+        *,
+        wire: WireName,
+        model: str | None,
+        credential: str | None,
+        streamed: bool,
+        operation: Operation = "chat",
     ) -> Call:
         """Note a call that has arrived."""
         call = Call(
             index=self._count,
             id=f"{'msg_' if wire == 'anthropic' else 'chatcmpl-'}{self._id_prefix}{self._count:08d}",
             wire=wire,
+            operation=operation,
             model=model,
             credential=credential,
             streamed=streamed,

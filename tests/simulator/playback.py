@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,7 @@ from tests.simulator import usage
 from tests.simulator.answer import Answer, Wire, compose
 from tests.simulator.call_log import Call, CallLog
 from tests.simulator.chat_request import ChatRequest
+from tests.simulator.embeddings import Asked
 from tests.simulator.errors import ErrorAnswer
 from tests.simulator.performance import Performance
 from tests.simulator.scripts import (
@@ -24,6 +25,7 @@ from tests.simulator.scripts import (
     Huge,
     Status,
     Step,
+    StepOfAll,
 )
 from tests.simulator.usage import Usage
 
@@ -33,6 +35,12 @@ _HUGE_MARK = "(here)"
 _PIECE_BYTES = 256 * 1024
 
 _WHOLE = Performance()
+
+
+class WriteVectors(Protocol):
+    """Writes the body of an answer with vectors."""
+
+    def __call__(self, asked: Asked, *, usage_told: bool) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,40 @@ class Playback:
 
     async def play(self, step: Step, request: ChatRequest, model: str) -> web.StreamResponse:
         """Do what the step says. Ends the call in the log, but for a client that leaves first."""
+        if isinstance(step, Huge):
+            return await self._huge(step.size_bytes, request, model)
+        how = await self._begin(step, model)
+        if isinstance(how, web.Response):
+            return how
+        answer = self._compose(request, model, how)
+        if request.stream:
+            pause_ms = how.pause_ms or usage.pause_ms(usage.last_user_text(request.messages))
+            return await self._stream(answer, how, pause_ms / 1000)
+        return await self._plain(
+            self.wire.completion(answer), answer.usage, how, told=answer.usage_told
+        )
+
+    async def play_embeddings(
+        self, step: Step, asked: Asked, write: WriteVectors, *, tokens_header: str | None = None
+    ) -> web.StreamResponse:
+        """The same for embeddings, which `write` gives their shape; some tell tokens in a header."""
+        if isinstance(step, Huge):
+            self._completed(told=True)
+            return self._json(write(asked, usage_told=True) + b" " * step.size_bytes)
+        how = await self._begin(step, asked.model)
+        if isinstance(how, web.Response):
+            return how
+        headers = {tokens_header: str(asked.usage.prompt_tokens)} if tokens_header else {}
+        return await self._plain(
+            write(asked, usage_told=how.usage_told),
+            asked.usage,
+            how,
+            told=how.usage_told,
+            headers=headers if how.usage_told else None,
+        )
+
+    async def _begin(self, step: StepOfAll, model: str) -> web.Response | Performance:
+        """What is answered instead of anything that was asked for, or how to give that."""
         match step:
             case Status():
                 credential = self.call.credential or ""
@@ -57,17 +99,14 @@ class Playback:
             case Garbage():
                 self._failed(200)
                 return garbage()
-            case Huge():
-                return await self._huge(step.size_bytes, request, model)
             case _:
                 how = step.performance
         if how.delay_seconds:
             await asyncio.sleep(min(how.delay_seconds, SECONDS_MAX))
-        answer = self._compose(request, model, how)
-        if request.stream:
-            pause_ms = how.pause_ms or usage.pause_ms(usage.last_user_text(request.messages))
-            return await self._stream(answer, how, pause_ms / 1000)
-        return await self._plain(answer, how)
+        if how.ending == "error_event" and not self.call.streamed:
+            self._failed(200)
+            return self._json(msgspec.json.encode(self.wire.late_error(model).body))
+        return how
 
     def refuse(self, error: ErrorAnswer) -> web.Response:
         """Answer with an error."""
@@ -87,20 +126,20 @@ class Playback:
             empty=how.empty,
         )
 
-    async def _plain(self, answer: Answer, how: Performance) -> web.StreamResponse:
-        self.call.usage = answer.usage
-        if how.ending == "error_event":
-            self.call.usage = None
-            self._failed(200)
-            return self._json(msgspec.json.encode(self.wire.late_error(answer.model).body))
-        body = self.wire.completion(answer)
+    async def _plain(
+        self,
+        body: bytes,
+        used: Usage,
+        how: Performance,
+        *,
+        told: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> web.StreamResponse:
+        self.call.usage = used
         match how.ending:
             case "whole":
-                self._completed(told=answer.usage_told)
-                return self._json(body)
-            case "clean":
-                self._failed(200)
-                return self._json(body[: len(body) // 2])
+                self._completed(told=told)
+                return self._json(body, headers=headers)
             case "cut":
                 self._failed(200)
                 response = web.StreamResponse(headers={"Content-Length": str(len(body))})
@@ -108,6 +147,9 @@ class Playback:
                 await response.prepare(self.http)
                 await response.write(body[: len(body) // 2])
                 return self._close(response)
+            case "clean" | "error_event":  # an error was given before it came here
+                self._failed(200)
+                return self._json(body[: len(body) // 2])
 
     async def _stream(
         self, answer: Answer, how: Performance, pause_seconds: float

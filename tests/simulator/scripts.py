@@ -160,7 +160,7 @@ class ReasoningTokens(_Step, frozen=True, tag="reasoning_tokens"):
         return Performance(reasoning_tokens=self.tokens)
 
 
-Step = (
+StepOfAll = (
     Ok
     | Status
     | SlowFirstByte
@@ -173,10 +173,10 @@ Step = (
     | Hang
     | Garbage
     | ConnectionReset
-    | Huge
     | CachedTokens
     | ReasoningTokens
 )
+Step = StepOfAll | Huge
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

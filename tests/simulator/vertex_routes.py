@@ -14,7 +14,13 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from tests.simulator import chat_request, gemini_request, playback, vertex_claude
+from tests.simulator import (
+    chat_request,
+    gemini_request,
+    playback,
+    vertex_claude,
+    vertex_predict,
+)
 from tests.simulator.answer import Wire
 from tests.simulator.anthropic_models import MODELS
 from tests.simulator.anthropic_wire import AnthropicWire
@@ -78,6 +84,8 @@ class VertexRoutes:
         model, _, method = http.match_info["call"].partition(":")
         if method == "countTokens":
             return await self._count(http, model)
+        if method == "predict":
+            return await self._predict(http, model)
         streamed = method == "streamGenerateContent"
         if not (method == "generateContent" or (streamed and http.query.get("alt") == "sse")):
             return _refused(self.gemini.scripted(Status(status=404), model=model, credential=""))
@@ -138,6 +146,32 @@ class VertexRoutes:
             except RequestRefused as refusal:
                 return played.refuse(wire.refused_request(refusal))
             return await played.play(self.scripts.take(holder), request, model)
+
+    async def _predict(self, http: web.Request, model: str) -> web.StreamResponse:
+        """Embed."""
+        holder = self._holder(http)
+        body = await http.read()
+        call = self.calls.begin(
+            wire=self.gemini.name,
+            model=model,
+            credential=holder,
+            streamed=False,
+            operation="embeddings",
+        )
+        played = Playback(http=http, wire=self.gemini, call=call, calls=self.calls)
+        with _noting_who_leaves(played):
+            if holder is None:
+                return played.refuse(self.gemini.refused_key(None))
+            if model not in vertex_predict.EMBEDDERS:
+                step = Status(status=404)
+                return played.refuse(self.gemini.scripted(step, model=http.path, credential=holder))
+            try:
+                asked = vertex_predict.decode(body, model)
+            except RequestRefused as refusal:
+                return played.refuse(self.gemini.refused_request(refusal))
+            return await played.play_embeddings(
+                self.scripts.take(holder), asked, vertex_predict.answer
+            )
 
     async def _count(self, http: web.Request, model: str) -> web.StreamResponse:
         """Ask for no step: a check of a key must not use up what a test has scripted."""

@@ -80,7 +80,10 @@ def delivered_cost(fact: GenerationFinished) -> PicoUsd | None:
 
     ValueError when the fact contradicts itself.
     """
-    if fact.outcome == "failed" or fact.usage is None or fact.usage.completion_tokens == 0:
+    if fact.outcome == "failed" or fact.usage is None:
+        return None
+    # a completion of zero tokens is none; vectors are no tokens
+    if fact.operation == "chat" and fact.usage.completion_tokens == 0:
         return None
     if fact.prices is None:
         raise ValueError("usage without prices")

@@ -73,7 +73,8 @@ _LOCK_IDLE_ACCOUNTS = _LOCK_ACCOUNTS.rstrip() + " skip locked"
 _DAYS = """
 select account_id, api_key_hash, case when day >= $3 then day end as day,
        sum(credits_nano_usd) as credits_nano_usd,
-       sum(byok_list_cost_nano_usd) as byok_list_cost_nano_usd
+       sum(byok_list_cost_nano_usd) as byok_list_cost_nano_usd,
+       max(day) filter (where requests > 0) as last_day
 from spending_days
 where (account_id, api_key_hash) in (select * from unnest($1::text[], $2::text[]))
 group by 1, 2, 3
@@ -131,6 +132,7 @@ async def read_days(
                 day=row["day"],
                 credits_nano_usd=int(row["credits_nano_usd"]),
                 byok_list_cost_nano_usd=int(row["byok_list_cost_nano_usd"]),
+                last_day=row["last_day"],
             )
         )
     return days

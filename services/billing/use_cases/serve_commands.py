@@ -1,15 +1,14 @@
 """Answers commands: many in one transaction, in the order in which they came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import TypeAlias
 
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
 from services.billing.domain.generation import month_of_generation
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
-from services.billing.domain.spending import DaySpent, spending
+from services.billing.domain.spending import Days, keys_asked_for, tell_spending
 from services.billing.ports import Ledger, Observer, Scope, Transaction
 from services.billing.use_cases.change_credits import CreditCommand, add_scope, change_credits
 from shared.clock import Clock
@@ -18,6 +17,7 @@ from shared.events.billing import (
     AuthorizeSpend,
     HoldsReleased,
     QuerySpending,
+    QuerySpendingByKey,
     ReleaseHolds,
     SpendRefused,
 )
@@ -25,8 +25,6 @@ from shared.events.envelope import CallReply, Event, Refused
 from shared.ids import AccountId, ApiKeyHash, month_of
 from shared.kafka.calls import ReceivedCall
 from shared.telemetry.logging import get_logger, unit_of_work
-
-_Days: TypeAlias = Mapping[tuple[AccountId, ApiKeyHash], Sequence[DaySpent]]
 
 
 class ServeCommands:
@@ -77,14 +75,14 @@ class ServeCommands:
     ) -> tuple[list[CallReply], Entries]:
         scope, questions = _scope(commands)
         today = self._clock.now().date()
-        days: _Days = await transaction.read_days(questions, today) if questions else {}
+        days: Days = await transaction.read_days(questions, today) if questions else {}
         page = await transaction.read_page(scope)
         answers = [self._carry_out(page, command, days, today) for command in commands]
         if page.entries != Entries():
             await transaction.store(page)
         return answers, page.entries
 
-    def _carry_out(self, page: Page, command: Event, days: _Days, today: date) -> CallReply:
+    def _carry_out(self, page: Page, command: Event, days: Days, today: date) -> CallReply:
         if isinstance(command, CreditCommand):
             return change_credits(page, command, month_of(self._clock.now()))
         match command:
@@ -95,8 +93,8 @@ class ServeCommands:
             case ReleaseHolds():
                 release(page, command.generation_id, command.account_id, command.reason)
                 return HoldsReleased(generation_id=command.generation_id)
-            case QuerySpending():
-                return spending(days.get((command.account_id, command.api_key_hash), ()), today)
+            case QuerySpending() | QuerySpendingByKey():
+                return tell_spending(command, days, today)
             case _:
                 return Refused(code="invalid", message="billing does not know this command")
 
@@ -113,8 +111,8 @@ def _scope(commands: Sequence[Event]) -> tuple[Scope, list[tuple[AccountId, ApiK
                 scope.account_ids.add(command.account_id)
                 scope.generation_ids.add(command.generation_id)
                 scope.months.add(month_of_generation(command.generation_id))
-            case QuerySpending():
-                questions.append((command.account_id, command.api_key_hash))
+            case QuerySpending() | QuerySpendingByKey():
+                questions += keys_asked_for(command)
             case _:
                 continue
         if isinstance(command, AuthorizeSpend):

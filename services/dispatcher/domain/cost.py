@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.events.generations import Spend
+from shared.events.generations import Operation, Spend
 from shared.events.replies import ReplyUsage
 from shared.events.usage import Prices, Usage, completion_cost, list_cost, prompt_cost
 from shared.money import NanoUsd, PicoUsd, fee_of, rounded
@@ -31,8 +31,17 @@ class Promise:
         return min(fee, fee_of(PicoUsd(self.worst_case_nano_usd * _PICO_PER_NANO), percent))
 
 
-def reply_usage(usage: Usage, prices: Prices, promise: Promise, *, is_byok: bool) -> ReplyUsage:
+def reply_usage(
+    usage: Usage,
+    prices: Prices,
+    promise: Promise,
+    *,
+    is_byok: bool,
+    operation: Operation = "chat",
+) -> ReplyUsage:
     """Usage and cost as the client is told; the same sums that billing posts."""
+    # a completion of zero tokens costs nothing; vectors are no tokens
+    is_free = operation == "chat" and usage.completion_tokens == 0
     exact = list_cost(usage, prices)
     cost = promise.fee(exact) if is_byok else rounded(exact)
     return ReplyUsage(
@@ -41,8 +50,7 @@ def reply_usage(usage: Usage, prices: Prices, promise: Promise, *, is_byok: bool
         cached_tokens=usage.cached_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        # a completion of zero tokens costs nothing
-        cost_nano_usd=cost if usage.completion_tokens > 0 else 0,
+        cost_nano_usd=0 if is_free else cost,
         is_byok=is_byok,
         list_cost_nano_usd=rounded(exact),
         list_prompt_cost_nano_usd=rounded(prompt_cost(usage, prices)),

@@ -12,6 +12,8 @@ and of what was delivered. It is marked as an estimate wherever it is shown.
 from typing import Final
 
 from services.dispatcher.domain.attempt import Endpoint
+from services.dispatcher.domain.embedding import EmbeddingRequest, Input
+from services.dispatcher.domain.operations import AnyRequest
 from services.dispatcher.domain.request import ChatRequest
 from shared.events.replies import Choice
 from shared.events.usage import Prices, Usage, list_cost
@@ -19,25 +21,41 @@ from shared.money import NanoUsd, rounded
 
 _CAUTIOUS_BYTES_PER_TOKEN: Final = 2
 _USUAL_BYTES_PER_TOKEN: Final = 4
+_TOKENS_AROUND_AN_INPUT: Final = 2
+"""What models put before and after each text that they embed."""
 
 
-def worst_case(request: ChatRequest, endpoint: Endpoint) -> NanoUsd:
+def worst_case(request: AnyRequest, endpoint: Endpoint) -> NanoUsd:
     """The list cost of the largest answer that the endpoint may give to the request."""
+    most = (
+        _most_embedded(request, endpoint)
+        if isinstance(request, EmbeddingRequest)
+        else _most_said(request, endpoint)
+    )
+    return rounded(list_cost(most, endpoint.prices))
+
+
+def _most_embedded(request: EmbeddingRequest, endpoint: Endpoint) -> Usage:
+    """The context length is that of each input."""
+    inputs = len(request.inputs)
+    tokens = _tokens(request.prompt_bytes, _CAUTIOUS_BYTES_PER_TOKEN)
+    tokens += _TOKENS_AROUND_AN_INPUT * inputs
+    return Usage(
+        prompt_tokens=min(tokens, endpoint.context_length_tokens * inputs), completion_tokens=0
+    )
+
+
+def _most_said(request: ChatRequest, endpoint: Endpoint) -> Usage:
     prompt_tokens = min(
         _tokens(request.prompt_bytes, _CAUTIOUS_BYTES_PER_TOKEN), endpoint.context_length_tokens
     )
     wanted = request.max_tokens
     longest = endpoint.output_tokens_max
     completion_tokens = longest if wanted is None else max(1, min(wanted, longest))
-    return rounded(
-        list_cost(
-            Usage(
-                prompt_tokens=prompt_tokens,
-                completion_tokens=completion_tokens * request.choices_wanted,
-                cache_write_tokens=prompt_tokens if _writing_costs_more(endpoint.prices) else 0,
-            ),
-            endpoint.prices,
-        )
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens * request.choices_wanted,
+        cache_write_tokens=prompt_tokens if _writing_costs_more(endpoint.prices) else 0,
     )
 
 
@@ -45,14 +63,26 @@ def _writing_costs_more(prices: Prices) -> bool:
     return prices.input_cache_write is not None and prices.input_cache_write > prices.prompt
 
 
-def estimated_usage(request: ChatRequest, endpoint: Endpoint, delivered_bytes: int) -> Usage:
+def estimated_usage(request: AnyRequest, endpoint: Endpoint, delivered_bytes: int) -> Usage:
     """What a generation probably used, from what was asked and what was delivered."""
+    if isinstance(request, EmbeddingRequest):
+        tokens = sum(_embedded(given, endpoint) for given in request.inputs)
+        return Usage(prompt_tokens=tokens, completion_tokens=0, estimated=True)
     prompt_tokens = _tokens(request.prompt_bytes, _USUAL_BYTES_PER_TOKEN)
     return Usage(
         prompt_tokens=min(prompt_tokens, endpoint.context_length_tokens),
         completion_tokens=_tokens(delivered_bytes, _USUAL_BYTES_PER_TOKEN),
         estimated=True,
     )
+
+
+def _embedded(given: Input, endpoint: Endpoint) -> int:
+    tokens = (
+        _tokens(len(given.encode("utf-8", "replace")), _USUAL_BYTES_PER_TOKEN)
+        if isinstance(given, str)
+        else len(given)
+    )
+    return min(tokens, endpoint.context_length_tokens)
 
 
 def delivered_bytes(choices: list[Choice]) -> int:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import Caller, NotAdmitted, why_not_admitted
 from services.dispatcher.domain.plan import Blocking, Plan, plan
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.request import Request
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged
 
@@ -52,7 +52,7 @@ class Explanation:
 
 
 def explain(
-    request: ChatRequest,
+    request: Request,
     *,
     model_of: Callable[[str], ModelListed | None],
     own: Sequence[CredentialChanged],

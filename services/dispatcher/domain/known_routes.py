@@ -10,7 +10,7 @@ from typing import Final
 
 from services.dispatcher.domain.candidates import Caller
 from services.dispatcher.domain.plan import Route, routes
-from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
+from services.dispatcher.domain.request import ProviderPreferences, Request
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged
 from shared.ids import ApiKeyHash, MemberId
@@ -43,7 +43,7 @@ class KnownRoutes:
     def __call__(
         self,
         model: ModelListed,
-        request: ChatRequest,
+        request: Request,
         *,
         own: Sequence[CredentialChanged],
         platform: Sequence[CredentialChanged],

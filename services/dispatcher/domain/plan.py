@@ -25,7 +25,7 @@ from services.dispatcher.domain.candidates import (
     why_not_admitted,
 )
 from services.dispatcher.domain.health import Health
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.request import Request
 from shared.events.catalog import ModelListed
 from shared.events.credentials import CredentialChanged
 
@@ -81,7 +81,7 @@ class Routes(Protocol):
     def __call__(
         self,
         model: ModelListed,
-        request: ChatRequest,
+        request: Request,
         *,
         own: Sequence[CredentialChanged],
         platform: Sequence[CredentialChanged],
@@ -103,7 +103,7 @@ class Plan:
 
 
 def plan(
-    request: ChatRequest,
+    request: Request,
     *,
     model_of: Callable[[str], ModelListed | None],
     own: Sequence[CredentialChanged],
@@ -155,7 +155,7 @@ def plan(
 
 def routes(
     model: ModelListed,
-    request: ChatRequest,
+    request: Request,
     *,
     own: Sequence[CredentialChanged],
     platform: Sequence[CredentialChanged],
@@ -213,7 +213,7 @@ def _shared_refusal(
 def _refusal(
     attempt: Attempt,
     model: ModelListed,
-    request: ChatRequest,
+    request: Request,
     adapters: frozenset[str],
     shared_refusal: WhyLeftOut | None,
 ) -> WhyLeftOut | None:
@@ -228,14 +228,12 @@ def _refusal(
     return None
 
 
-def _supports(model: ModelListed, request: ChatRequest) -> bool:
+def _supports(model: ModelListed, request: Request) -> bool:
     wanted = request.parameters - _OF_ENDPOINTS
     return wanted.issubset(model.capabilities.supported_parameters)
 
 
-def _place(
-    candidate: Candidate, request: ChatRequest
-) -> tuple[int, int, int, int, int, datetime, str]:
+def _place(candidate: Candidate, request: Request) -> tuple[int, int, int, int, int, datetime, str]:
     attempt = candidate.attempt
     credential = attempt.credential
     named = place_in_order(attempt.endpoint, request.preferences)

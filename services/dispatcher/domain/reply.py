@@ -22,6 +22,22 @@ class WholeReply:
     system_fingerprint: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """A vector for each input, in their order: little-endian 32 bit floats as base64.
+
+    `usage` is None when the provider did not tell.
+    """
+
+    vectors: list[str]
+    usage: Usage | None
+
+    def in_parts(self, *, bytes_max: int) -> list[list[str]]:
+        """The vectors in parts of about `bytes_max`, at least one part and one vector in each."""
+        each = max(1, bytes_max // max(1, len(self.vectors[0]) if self.vectors else 1))
+        return [self.vectors[at : at + each] for at in range(0, len(self.vectors), each)] or [[]]
+
+
 @dataclass(frozen=True, slots=True)
 class UsageSeen:
     """The provider told usage before its end, for what it has counted so far; the last one holds."""

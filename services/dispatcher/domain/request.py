@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
+from typing_extensions import override
 
 MODELS_MAX = 16
 """Models that one request may name; further ones are not looked at."""
@@ -36,7 +37,7 @@ _NOT_FOR_PROVIDERS = frozenset(
 """Fields that are read here, or are OpenRouter's own: no adapter ever sees them."""
 
 
-_NO_PARAMETERS = frozenset({"messages", "metadata", "user"})
+_NO_PARAMETERS = frozenset({"messages", "metadata", "user", "input", "encoding_format"})
 _NULL = b"null"
 
 
@@ -55,37 +56,62 @@ class ProviderPreferences(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """What is asked for. `models` are slugs in order of preference, at least one.
+class Request:
+    """What is asked for, as far as routing looks at it. `models` are slugs in order of preference, at least one.
 
-    `max_tokens` bounds the completion, whichever of the two field names the client used; an adapter
-    writes it under the name that its provider wants. `choices_wanted` is the field `n`. `fields` are the client's other fields
-    (`messages` is always there, then `temperature`, `tools`, ...), each as raw JSON; an adapter
-    takes those that its provider understands. `anthropic_betas` are features of Claude that the client
-    names; other models' adapters pass them over.
+    `fields` are the client's fields but for those that are read apart, each as raw JSON; an adapter
+    takes those that its provider understands.
     """
 
     models: tuple[str, ...]
     preferences: ProviderPreferences
-    stream: bool
-    max_tokens: int | None
-    choices_wanted: int = 1
     fields: Mapping[str, msgspec.Raw]
-    anthropic_betas: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> frozenset[str]:
         """What a provider must take where `require_parameters` insists: the fields that are given.
 
-        Not who asks and what about, nor one choice, which is what every provider gives.
+        Not who asks and what about, nor how we write the answer.
         """
         given = {name for name, raw in self.fields.items() if bytes(raw) != _NULL}
-        return frozenset(given - _NO_PARAMETERS - ({"n"} if self.choices_wanted == 1 else set()))
+        return frozenset(given - _NO_PARAMETERS)
 
     @property
     def prompt_bytes(self) -> int:
-        """Bytes of everything that a provider counts as prompt: messages, tools and schemas."""
+        """Bytes of everything that a provider counts as prompt: messages, tools, schemas, inputs."""
         return sum(memoryview(raw).nbytes for raw in self.fields.values())
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the answer is to come in pieces."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest(Request):
+    """A chat completion. Of `fields`, `messages` is always there, then `temperature`, `tools`, ...
+
+    `max_tokens` bounds the completion, whichever of the two field names the client used; an adapter
+    writes it under the name that its provider wants. `choices_wanted` is the field `n`. `anthropic_betas`
+    are features of Claude that the client names; other models' adapters pass them over.
+    """
+
+    stream: bool
+    max_tokens: int | None
+    choices_wanted: int = 1
+    anthropic_betas: tuple[str, ...] = ()
+
+    @property
+    @override
+    def parameters(self) -> frozenset[str]:
+        # one choice is what every provider gives
+        given = super(ChatRequest, self).parameters
+        return given - {"n"} if self.choices_wanted == 1 else given
+
+    @property
+    @override
+    def is_streamed(self) -> bool:
+        return self.stream
 
 
 class _Routing(msgspec.Struct):
@@ -127,25 +153,28 @@ def read_request(
     max_tokens = routing.max_completion_tokens
     return ChatRequest(
         models=models,
-        preferences=_in_lower_case(routing.provider or ProviderPreferences()),
+        preferences=in_lower_case(routing.provider),
         stream=bool(routing.stream),
         max_tokens=routing.max_tokens if max_tokens is None else max_tokens,
         choices_wanted=max(1, routing.n or 1),
-        fields=MappingProxyType(
-            {name: raw for name, raw in fields.items() if name not in _NOT_FOR_PROVIDERS}
-        ),
+        fields=for_providers(fields),
         anthropic_betas=tuple(anthropic_betas),
     )
 
 
-def routing_of(models: Iterable[str], preferences: ProviderPreferences) -> ChatRequest:
-    """A request without a prompt: as far as routing looks at it. `models` are at least one."""
-    return ChatRequest(
+def routing_of(models: Iterable[str], preferences: ProviderPreferences) -> Request:
+    """A request without a prompt. `models` are at least one."""
+    return Request(
         models=_each_once(models),
-        preferences=_in_lower_case(preferences),
-        stream=False,
-        max_tokens=None,
+        preferences=in_lower_case(preferences),
         fields=MappingProxyType({}),
+    )
+
+
+def for_providers(fields: Mapping[str, msgspec.Raw]) -> Mapping[str, msgspec.Raw]:
+    """The fields of a body that adapters may see."""
+    return MappingProxyType(
+        {name: raw for name, raw in fields.items() if name not in _NOT_FOR_PROVIDERS}
     )
 
 
@@ -153,8 +182,9 @@ def _each_once(models: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(models))[:MODELS_MAX]
 
 
-def _in_lower_case(preferences: ProviderPreferences) -> ProviderPreferences:
+def in_lower_case(preferences: ProviderPreferences | None) -> ProviderPreferences:
     """Clients also send display names (`Anthropic`); slugs are lower case."""
+    preferences = preferences or ProviderPreferences()
     return msgspec.structs.replace(
         preferences,
         order=_lowered(preferences.order),

@@ -10,8 +10,8 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.client_error import ClientError
 from services.dispatcher.domain.cost import Promise
 from services.dispatcher.domain.estimate import estimated_usage
-from services.dispatcher.domain.reply import WholeReply
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.operations import AnyRequest
+from services.dispatcher.domain.reply import Embeddings, WholeReply
 from shared.events.completions import CompletionRequested
 from shared.events.generations import AttemptReceipt, GenerationFinished
 from shared.events.replies import AttemptSummary
@@ -23,7 +23,7 @@ from shared.ids import RunId
 class Completed:
     """The provider's answer came to its proper end; `whole` is None when it was streamed."""
 
-    whole: WholeReply | None = None
+    whole: WholeReply | Embeddings | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
 
@@ -64,7 +64,7 @@ class Run:
     run_id: RunId
     began_at: datetime
     is_claimed: bool = False
-    request: ChatRequest | None = None
+    request: AnyRequest | None = None
     attempts: list[AttemptReceipt] = field(default_factory=list)
     fallback_reasons: list[str] = field(default_factory=list)
     answering: Attempt | None = None
@@ -103,6 +103,7 @@ class Run:
             run_id=self.run_id,
             account_id=self.asked.account_id,
             api_key_hash=self.asked.api_key_hash,
+            operation=self.asked.operation,
             outcome=outcome_of(ending),
             is_byok=attempt is not None and attempt.is_byok,
             model=attempt.model if attempt else None,
@@ -114,7 +115,7 @@ class Run:
             spend=self.promise.spend if self.promise else None,
             attempts=tuple(self.attempts),
             finish_reason="error" if isinstance(ending, Failed) else self.finish_reason,
-            streamed=self.request is not None and self.request.stream,
+            streamed=self.request is not None and self.request.is_streamed,
             started_at=self.began_at,
             finished_at=now,
         )

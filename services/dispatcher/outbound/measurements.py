@@ -87,7 +87,7 @@ def _fields(run: Run, ending: Ending, outcome: str, seconds: float) -> dict[str,
         "attempts": len(run.attempts),
     }
     if run.request is not None:
-        fields["streamed"] = run.request.stream
+        fields["streamed"] = run.request.is_streamed
     if attempt is not None:
         usage = run.used(is_complete=outcome == "completed")
         fields |= {

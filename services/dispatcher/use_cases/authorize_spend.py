@@ -9,7 +9,7 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.cost import Promise
 from services.dispatcher.domain.estimate import worst_case
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.request import ChatRequest
+from services.dispatcher.domain.operations import AnyRequest
 from services.dispatcher.domain.run import Run
 from services.dispatcher.ports import Balances, Spending
 from shared.events.billing import AuthorizeSpend, SpendAuthorized
@@ -34,7 +34,7 @@ class AuthorizeAttempt:
         self._spending = spending
 
     async def authorize(
-        self, run: Run, attempt: Attempt, request: ChatRequest
+        self, run: Run, attempt: Attempt, request: AnyRequest
     ) -> Promise | ProviderFailure | AlreadyEnded:
         """What the attempt was promised; Unavailable("billing"), and then nothing may be called."""
         asked = run.asked

@@ -1,13 +1,21 @@
 """Call a provider for one attempt, and let a stream's pieces go once its first token is there."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import Final, assert_never
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.estimate import delivered_bytes
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
+from services.dispatcher.domain.operations import AnyRequest
+from services.dispatcher.domain.reply import (
+    Embeddings,
+    StreamEnded,
+    StreamPiece,
+    UsageSeen,
+    WholeReply,
+)
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Completed, Run
 from services.dispatcher.ports import Provider, ProviderSecret, ReplyStream
@@ -43,7 +51,7 @@ class CallProvider:
         run: Run,
         attempt: Attempt,
         secret: ProviderSecret,
-        request: ChatRequest,
+        request: AnyRequest,
         replies: ReplyStream,
     ) -> Completed | ProviderFailure:
         """Make the call. After `run.first_token_out` a failure is the end of the answer.
@@ -52,19 +60,35 @@ class CallProvider:
         """
         provider = self._providers[attempt.endpoint.provider]
         run.usage = None
-        if request.stream:
-            async with aclosing(provider.stream(attempt, secret, request)) as pieces:
-                return await self._stream(run, attempt, pieces, replies)
+        match request:
+            case EmbeddingRequest():
+                return await self._whole(run, attempt, provider.embed(attempt, secret, request))
+            case ChatRequest(stream=True):
+                async with aclosing(provider.stream(attempt, secret, request)) as pieces:
+                    return await self._stream(run, attempt, pieces, replies)
+            case ChatRequest():
+                return await self._whole(run, attempt, provider.complete(attempt, secret, request))
+            case _:
+                assert_never(request)
+
+    async def _whole(
+        self,
+        run: Run,
+        attempt: Attempt,
+        answering: Awaitable[WholeReply | Embeddings | ProviderFailure],
+    ) -> Completed | ProviderFailure:
         try:
             with TimeLimit(self._whole_answer_seconds_max):
-                answer = await provider.complete(attempt, secret, request)
+                answer = await answering
         except TimeoutError:
             return ProviderFailure(failure=FailureClass.TIMED_OUT)
         if isinstance(answer, ProviderFailure):
             return answer
         self._commit(run, attempt)
-        _note_choices(run, answer.choices)
         run.usage = answer.usage
+        if isinstance(answer, Embeddings):
+            return Completed(whole=answer)
+        _note_choices(run, answer.choices)
         return Completed(
             whole=answer,
             service_tier=answer.service_tier,

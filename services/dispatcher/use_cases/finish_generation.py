@@ -1,7 +1,7 @@
 """End a run: first the fact, durable, then the last frame (design.md section 2, step 6)."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from services.dispatcher.domain import client_error
@@ -9,17 +9,20 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.client_error import ClientError
 from services.dispatcher.domain.cost import Promise, reply_usage
 from services.dispatcher.domain.failure import ProviderFailure
+from services.dispatcher.domain.reply import Embeddings, WholeReply
 from services.dispatcher.domain.run import Cancelled, Completed, Ending, Failed, Run
 from services.dispatcher.ports import Facts, ReplyStream
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events.generations import GenerationAbandoned, Spend
-from shared.events.replies import ReplyCompleted, ReplyFailed
+from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyVectors
 from shared.events.routing import AttemptTarget, FallbackDecided
 from shared.events.usage import Usage
 from shared.ids import RunId
 from shared.tasks import TaskScope
 
+VECTORS_BYTES_WANTED: Final = 256 * 1024
+"""Embeddings beyond this are sent ahead of the last frame, in parts of this size."""
 _FALLBACK_SECONDS_MAX: Final = 5.0
 _NO_USAGE: Final = Usage(prompt_tokens=0, completion_tokens=0)
 
@@ -86,7 +89,12 @@ class FinishGeneration:
             failed = Failed(client_error.unavailable("kafka"))
             await _close(replies, _failed(run, failed.error, abandon=True))
             return failed
-        await _close(replies, self._completed(run, ending))
+        *before, last = _vectors(ending)
+        await _close(
+            replies,
+            self._completed(run, ending, last),
+            before=[ReplyVectors(vectors=part) for part in before],
+        )
         return ending
 
     async def _tell_finished(self, run: Run, ending: Completed | Failed | Cancelled) -> bool:
@@ -96,7 +104,7 @@ class FinishGeneration:
             return False
         return True
 
-    def _completed(self, run: Run, ending: Completed) -> ReplyCompleted:
+    def _completed(self, run: Run, ending: Completed, vectors: list[str]) -> ReplyCompleted:
         attempt = run.answering
         if attempt is None:
             raise ValueError("a completed run has an attempt that answered")
@@ -104,12 +112,14 @@ class FinishGeneration:
             model=attempt.model,
             provider_name=attempt.endpoint.provider_name,
             created=int(run.asked.received_at.timestamp()),
-            choices=ending.whole.choices if ending.whole is not None else [],
+            choices=ending.whole.choices if isinstance(ending.whole, WholeReply) else [],
+            vectors=vectors,
             usage=reply_usage(
                 run.used(is_complete=True) or _NO_USAGE,
                 attempt.endpoint.prices,
                 run.promise or Promise(spend=Spend()),
                 is_byok=attempt.is_byok,
+                operation=run.asked.operation,
             ),
             attempts=run.summaries(),
             service_tier=ending.service_tier,
@@ -127,8 +137,23 @@ async def _quietly(telling: Coroutine[Any, Any, None]) -> None:
         return
 
 
-async def _close(replies: ReplyStream, part: ReplyCompleted | ReplyFailed) -> None:
+def _vectors(ending: Completed) -> list[list[str]]:
+    """The vectors of embeddings, none of other answers, in as many parts as they need."""
+    if isinstance(ending.whole, Embeddings):
+        return ending.whole.in_parts(bytes_max=VECTORS_BYTES_WANTED)
+    return [[]]
+
+
+async def _close(
+    replies: ReplyStream,
+    part: ReplyCompleted | ReplyFailed,
+    *,
+    before: Sequence[ReplyVectors] = (),
+) -> None:
     try:
+        for each in before:
+            replies.put(each)
+            await replies.room()
         await replies.close(part)
     except Unavailable:
         return  # the ingress hears our silence and ends the answer itself

@@ -10,7 +10,7 @@ from services.dispatcher.domain.failure import Next
 from services.dispatcher.domain.health import HealthTable
 from services.dispatcher.domain.known_routes import KnownRoutes
 from services.dispatcher.domain.plan import Plan, plan
-from services.dispatcher.domain.request import ChatRequest, ProviderPreferences, routing_of
+from services.dispatcher.domain.request import ProviderPreferences, Request, routing_of
 from services.dispatcher.ports import Catalog, Credentials
 from shared.events.completions import CompletionRequested
 from shared.events.plans import ExplainPlan
@@ -39,7 +39,7 @@ class PlanRequest:
         """Why no plan may be made now: an unread credential must never turn into spent credits."""
         return self._credentials.problem()
 
-    def plan(self, asked: CompletionRequested, request: ChatRequest, now: datetime) -> Plan:
+    def plan(self, asked: CompletionRequested, request: Request, now: datetime) -> Plan:
         """The plan of a request."""
         return plan(
             request,

@@ -13,8 +13,9 @@ from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import FailureClass, Next, ProviderFailure, next_after
 from services.dispatcher.domain.health import HealthTable
 from services.dispatcher.domain.observations import Observations
+from services.dispatcher.domain.operations import AnyRequest, read_operation
 from services.dispatcher.domain.plan import Plan
-from services.dispatcher.domain.request import ChatRequest, UnreadableRequest, read_request
+from services.dispatcher.domain.request import UnreadableRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Ending, Failed, Run
 from services.dispatcher.ports import (
     Claim,
@@ -149,7 +150,7 @@ class RunGeneration:
         planned: Plan | None = None
         now = self._clock.now()
         problem = self._planner.problem()
-        if isinstance(request, ChatRequest) and problem is None:
+        if not isinstance(request, UnreadableRequest) and problem is None:
             run.request = request
             planned = self._planner.plan(run.asked, request, now)
         if not await claim.won():
@@ -166,7 +167,7 @@ class RunGeneration:
         return await self._try_in_order(run, request, planned, replies)
 
     async def _try_in_order(
-        self, run: Run, request: ChatRequest, planned: Plan, replies: ReplyStream
+        self, run: Run, request: AnyRequest, planned: Plan, replies: ReplyStream
     ) -> Ending:
         attempt = planned.attempts[0]
         while True:
@@ -181,7 +182,7 @@ class RunGeneration:
             attempt = following
 
     async def _try(
-        self, run: Run, attempt: Attempt, request: ChatRequest, replies: ReplyStream
+        self, run: Run, attempt: Attempt, request: AnyRequest, replies: ReplyStream
     ) -> Completed | Cancelled | ProviderFailure:
         """One attempt: may it cost that, open the credential, call."""
         began_at = self._clock.now()
@@ -226,13 +227,13 @@ class RunGeneration:
         return Failed(client_error.our_fault())
 
 
-def _open(run: Run, content: bytes, data_key: bytes) -> ChatRequest | UnreadableRequest:
+def _open(run: Run, content: bytes, data_key: bytes) -> AnyRequest | UnreadableRequest:
     seal = Seal(data_key, generation_id=run.asked.generation_id, run_id="", direction="request")
     try:
         opened = seal.open(_REQUEST_TYPE, 0, content)
     except SealBroken:
         return UnreadableRequest("the request was damaged on its way; send it again")
-    return read_request(opened, anthropic_betas=run.asked.anthropic_betas)
+    return read_operation(run.asked, opened)
 
 
 def _interrupted(handle: Handle) -> Cancelled | Failed:

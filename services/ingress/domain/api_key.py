@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from services.ingress.domain import refusals
+from services.ingress.domain.key_limit import NO_LIMIT, KeyLimit
 from services.ingress.domain.refusals import Refusal
 from shared.ids import AccountId, ApiKeyHash, MemberId, hash_api_key
 
@@ -12,6 +14,7 @@ PREFIX: Final = "sk-or-v1-"
 """As OpenRouter's own, so that clients which look at it are content; the kind is in our books."""
 SECRET_HEX_DIGITS: Final = 64
 _FORM: Final = re.compile(r"sk-or-v1-[0-9a-f]{64}")
+_HASH_FORM: Final = re.compile(r"[0-9a-f]{64}")
 _SHOWN_FIRST: Final = len(PREFIX) + 3
 _SHOWN_LAST: Final = 3
 
@@ -37,11 +40,29 @@ class Caller:
     label: str
     is_management: bool
     byok_only_by: tuple[ByokOnlyBy, ...] = ()
+    limit: KeyLimit = NO_LIMIT
+    expires_at: datetime | None = None
 
     @property
     def is_byok_only(self) -> bool:
         """Whether no request of this key may use shared capacity."""
         return bool(self.byok_only_by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An inference key as its account administers it. `member_id` is whose it is."""
+
+    api_key_hash: ApiKeyHash
+    name: str
+    label: str
+    is_disabled: bool
+    is_byok_only: bool
+    limit: KeyLimit
+    expires_at: datetime | None
+    member_id: MemberId | None
+    created_at: datetime
+    updated_at: datetime | None
 
 
 def read_authorization(header: str | None) -> ApiKeyHash | Refusal:
@@ -55,6 +76,24 @@ def read_authorization(header: str | None) -> ApiKeyHash | Refusal:
     if _FORM.fullmatch(key) is None:
         return UNKNOWN
     return hash_api_key(key)
+
+
+def expired(expires_at: datetime, now: datetime) -> Refusal | None:
+    """401 from the moment at which a key expires."""
+    if now < expires_at:
+        return None
+    return refusals.unauthenticated(f"The API key expired at {rfc3339(expires_at)}")
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as JSON has it."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def read_hash(text: str) -> ApiKeyHash | None:
+    """The hash in its one form, or None when it can be none."""
+    lowered = text.lower()
+    return ApiKeyHash(lowered) if _HASH_FORM.fullmatch(lowered) else None
 
 
 def label_of(api_key: str) -> str:

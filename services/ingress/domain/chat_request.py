@@ -4,13 +4,14 @@ Fields that nobody knows pass, for providers have their own; so do values that o
 judge. What is checked is never rewritten: the client's own bytes travel on, sealed.
 """
 
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 from services.ingress.domain import refusals
 from services.ingress.domain.json_input import read_json
 from services.ingress.domain.refusals import Refusal
+from shared.events.generations import Operation
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
 Object: TypeAlias = dict[str, Any]
@@ -128,6 +129,8 @@ class Plugin(msgspec.Struct, frozen=True):
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST /chat/completions."""
 
+    OPERATION: ClassVar[Operation] = "chat"
+
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     model: str | None = None
     models: Annotated[list[str], msgspec.Meta(max_length=MODELS_MAX)] | None = None
@@ -182,6 +185,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The models in order of preference, each once."""
         named = (self.model,) if self.model is not None else ()
         return tuple(dict.fromkeys((*named, *(self.models or ()))))
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the answer is to come as events."""
+        return bool(self.stream)
 
     @property
     def is_byok_only(self) -> bool:

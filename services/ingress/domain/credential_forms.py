@@ -26,7 +26,6 @@ ORDERED_MAX: Final = 1_000
 _ORDER_MAX: Final = 1_000_000
 _ID_FORM: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PROVIDER_FORM: Final = re.compile(r"[a-z0-9][a-z0-9._/-]{0,63}")
-NO_WORKSPACES: Final = refusals.invalid("there are no workspaces here", field="workspace_id")
 _WORDS_OF_FIELDS: Final = {
     "sealed_key": "key",
     "order": "sort_order",
@@ -112,7 +111,7 @@ def read_credential(body: bytes) -> CredentialForm | Refusal:
     """The form, or what is wrong with it and where."""
     form = read_json(body, CredentialForm)
     if isinstance(form, CredentialForm) and form.workspace_id is not None:
-        return NO_WORKSPACES
+        return refusals.NO_WORKSPACES
     return _in_our_words(form)
 
 

@@ -7,7 +7,8 @@ without end.
 
 import re
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ _JSON_NAMES: Final = {
     "str": "string",
     "int": "integer",
     "float": "number",
+    "decimal": "number",
     "bool": "boolean",
     "object": "object",
     "array": "array",
@@ -40,16 +42,21 @@ _EMPTY: Final = refusals.invalid("the request body is empty; it must be a JSON o
 
 
 def read_json(
-    body: bytes, kind: type[T], *, choices: Mapping[str, tuple[str, ...]] | None = None
+    body: bytes,
+    kind: type[T],
+    *,
+    choices: Mapping[str, tuple[str, ...]] | None = None,
+    has_amounts: bool = False,
 ) -> T | Refusal:
     """The body as `kind`, or a refusal that names the path of what is wrong.
 
-    `choices` lists, by field name, the words that an enumerated field may have.
+    `choices` lists, by field name, the words that an enumerated field may have. With `has_amounts`
+    numbers with a fraction or an exponent are Decimal, digit for digit, where `kind` has Any.
     """
     if not body or _has_nul(body):
         return _HAS_NUL if body else _EMPTY
     try:
-        return msgspec.convert(msgspec.json.decode(body), kind)
+        return msgspec.convert(_decoded(body, kind, _exact if has_amounts else _plain), kind)
     except msgspec.ValidationError as error:
         return _explained(str(error), choices or {})
     except msgspec.DecodeError as error:
@@ -58,6 +65,26 @@ def read_json(
         return _NOT_UTF8
     except RecursionError:
         return _TOO_DEEP
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that Decimal does not have
+        return Decimal("Infinity")
+
+
+_plain: Final = msgspec.json.Decoder()
+_exact: Final = msgspec.json.Decoder(float_hook=_decimal)
+
+
+def _decoded(body: bytes, kind: type[T], decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:
+        # a number out of range: its path is told only to who knows the type around it
+        msgspec.json.decode(body, type=kind)
+        raise
 
 
 def _has_nul(body: bytes) -> bool:

@@ -4,23 +4,31 @@ from collections.abc import Collection, Sequence
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
+from shared.events.generations import Operation
 from shared.model_slugs import nearest
 
 _SHOWN_MAX = 120
 
 
 def check_models(
-    asked: Sequence[str], known: Collection[str], embedding: Collection[str] = ()
+    asked: Sequence[str],
+    known: Collection[str],
+    embedding: Collection[str] = (),
+    *,
+    operation: Operation = "chat",
 ) -> Refusal | None:
-    """None when every model is known and chats; else a refusal that names the nearest ones.
+    """None when every model is known and does what is asked; else a refusal that says what is wrong.
 
     `embedding` are those of `known` that make embeddings and nothing else.
     """
     for slug in asked:
-        if slug in embedding:
-            return refusals.invalid(f"{slug} makes embeddings and does not chat", field="model")
         if slug not in known:
-            return unknown_model(slug, known, field="model")
+            of_its_kind = embedding if operation == "embeddings" else known
+            return unknown_model(slug, of_its_kind, field="model")
+        if operation == "chat" and slug in embedding:
+            return refusals.invalid(f"{slug} makes embeddings and does not chat", field="model")
+        if operation == "embeddings" and slug not in embedding:
+            return refusals.invalid(f"{slug} chats and makes no embeddings", field="model")
     return None
 
 

@@ -5,6 +5,7 @@ into an error chunk.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 RETRY_AFTER_SECONDS = 2
 """What we suggest when the fault is ours: most interruptions are shorter."""
@@ -100,3 +101,6 @@ def unavailable(message: str, *, retry_after_seconds: int = RETRY_AFTER_SECONDS)
 def out_of_time(message: str) -> Refusal:
     """The generation ran into its deadline."""
     return Refusal(status=504, message=message, error_type="timeout")
+
+
+NO_WORKSPACES: Final = invalid("there are no workspaces here", field="workspace_id")

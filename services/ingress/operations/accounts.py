@@ -1,14 +1,15 @@
 """`account` and `account-policy`."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from services.ingress.domain import api_key
 from services.ingress.operations.connections import APPLIED_SECONDS_MAX, Connections
 from services.ingress.operations.outcomes import BadInput, Outcome, account_id_of
+from services.ingress.outbound.api_key_secrets import new_api_key
 from services.ingress.outbound.postgres_accounts import NewApiKey
 from shared.ids import AccountId, MemberId, hash_api_key
+from shared.secret import Secret
 
 _NOT_APPLIED = f"done, but billing has not confirmed it within {APPLIED_SECONDS_MAX:g} s"
 
@@ -16,7 +17,7 @@ _NOT_APPLIED = f"done, but billing has not confirmed it within {APPLIED_SECONDS_
 async def create(connections: Connections, *, name: str) -> Outcome:
     """Make an account with an owner, an inference key and a management key, shown this once."""
     account_id = AccountId(connections.new_id())
-    inference, management = _new_key(), _new_key()
+    inference, management = new_api_key(), new_api_key()
     version = await connections.accounts.create(
         account_id=account_id,
         name=name,
@@ -30,8 +31,8 @@ async def create(connections: Connections, *, name: str) -> Outcome:
     return Outcome(
         printed={
             "account_id": account_id,
-            "management_key": management,
-            "api_key": inference,
+            "management_key": management.reveal(),
+            "api_key": inference.reveal(),
         },
         warning=None if is_applied else _NOT_APPLIED,
     )
@@ -60,14 +61,10 @@ async def change_policy(
     )
 
 
-def _new_key() -> str:
-    return api_key.PREFIX + secrets.token_hex(api_key.SECRET_HEX_DIGITS // 2)
-
-
-def _row(key: str, *, name: str, is_management: bool) -> NewApiKey:
+def _row(key: Secret, *, name: str, is_management: bool) -> NewApiKey:
     return NewApiKey(
-        api_key_hash=hash_api_key(key),
-        label=api_key.label_of(key),
+        api_key_hash=hash_api_key(key.reveal()),
+        label=api_key.label_of(key.reveal()),
         name=name,
         is_management=is_management,
     )

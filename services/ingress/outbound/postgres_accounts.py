@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from services.ingress.domain.api_key import rfc3339
 from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.topics import ACCOUNTS_STATE, API_KEYS_STATE
 from shared.ids import AccountId, ApiKeyHash, MemberId
@@ -116,8 +117,9 @@ class PostgresAccounts:
 
         async def work(connection: Connection) -> tuple[AccountId | None, Written]:
             account_id = await connection.fetchval(
-                "update api_keys set byok_only = $2, version = version + 1 where hash = $1"
-                " returning account_id",
+                "update api_keys set byok_only = $2, version = version + 1,"
+                " updated_at = clock_timestamp()"
+                " where hash = $1 and deleted_at is null returning account_id",
                 api_key_hash,
                 byok_only,
             )
@@ -177,8 +179,9 @@ class StateReader:
 
     async def _api_key(self, connection: Connection, key: str) -> Record | None:
         row = await connection.fetchrow(
-            "select account_id, management, disabled, byok_only, version from api_keys"
-            " where hash = $1",
+            "select account_id, management, disabled or deleted_at is not null as disabled,"
+            " byok_only, limit_nano_usd, limit_reset, include_byok_in_limit, expires_at, version"
+            " from api_keys where hash = $1",
             key,
         )
         if row is None:
@@ -190,5 +193,9 @@ class StateReader:
             management=row["management"],
             disabled=row["disabled"],
             byok_only=row["byok_only"],
+            limit_nano_usd=row["limit_nano_usd"],
+            limit_reset=row["limit_reset"],
+            include_byok_in_limit=row["include_byok_in_limit"],
+            expires_at=None if row["expires_at"] is None else rfc3339(row["expires_at"]),
         )
         return self._producer.record(API_KEYS_STATE, state, key=key)

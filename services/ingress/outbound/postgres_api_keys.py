@@ -1,10 +1,12 @@
 """Accounts, members and API keys in ingress' own schema, for reading on the request path."""
 
 from collections.abc import Collection
+from typing import Any
 
 from typing_extensions import override
 
 from services.ingress.domain.api_key import Caller
+from services.ingress.domain.key_limit import KeyLimit
 from services.ingress.ports import ApiKeys, Members
 from shared.ids import AccountId, ApiKeyHash, MemberId
 from shared.postgres.errors import translate
@@ -12,12 +14,15 @@ from shared.postgres.pool import Pool
 
 _FIND = """
 select k.account_id, k.member_id, k.label, k.management,
-    a.byok_only as account_byok_only, k.byok_only as key_byok_only
+    a.byok_only as account_byok_only, k.byok_only as key_byok_only,
+    k.limit_nano_usd, k.limit_reset, k.include_byok_in_limit, k.expires_at
 from api_keys k join accounts a on a.id = k.account_id
-where k.hash = $1 and not k.disabled
+where k.hash = $1 and not k.disabled and k.deleted_at is null
 """
 _LIVE = """
-select hash from api_keys where account_id = $1 and hash = any($2::text[]) and not disabled
+select hash from api_keys
+where account_id = $1 and hash = any($2::text[]) and not disabled and deleted_at is null
+    and (expires_at is null or clock_timestamp() < expires_at)
 """
 _MEMBERS = "select id::text from members where account_id = $1 and id::text = any($2::text[])"
 
@@ -45,6 +50,8 @@ class PostgresApiKeys(ApiKeys, Members):
                 *(("account",) if row["account_byok_only"] else ()),
                 *(("api_key",) if row["key_byok_only"] else ()),
             ),
+            limit=limit_of(row),
+            expires_at=row["expires_at"],
         )
 
     @override
@@ -62,3 +69,12 @@ class PostgresApiKeys(ApiKeys, Members):
         with translate():
             rows = await self._pool.fetch(_MEMBERS, account_id, list(member_ids))
         return {MemberId(row["id"]) for row in rows}
+
+
+def limit_of(row: Any) -> KeyLimit:
+    """The limit in a row of `api_keys`."""
+    return KeyLimit(
+        amount_nano_usd=row["limit_nano_usd"],
+        reset=row["limit_reset"],
+        includes_byok=row["include_byok_in_limit"],
+    )

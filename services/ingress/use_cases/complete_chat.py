@@ -1,4 +1,4 @@
-"""One chat completion: from a body that was checked to the parts of its answer.
+"""One completion, or one request for embeddings: from a body that was checked to the parts of its answer.
 
 Whenever the answer ends with an error of ours, the generation is abandoned, so that nothing of it is
 charged; whenever the client leaves first, it is cancelled and charged for what was delivered.
@@ -14,7 +14,7 @@ import msgspec
 
 from services.ingress.domain import limits, models, refusals
 from services.ingress.domain.api_key import Caller
-from services.ingress.domain.chat_request import ChatRequest
+from services.ingress.domain.embeddings_request import AnyRequest
 from services.ingress.domain.liveness import Verdict
 from services.ingress.domain.refusals import Refusal
 from services.ingress.ports import NEVER_TAKEN, Announcements, Catalog, Requests, WireKeys
@@ -186,7 +186,7 @@ class CompleteChat:
         self,
         generation_id: GenerationId,
         caller: Caller,
-        request: ChatRequest,
+        request: AnyRequest,
         body: bytes,
         *,
         anthropic_betas: Sequence[str] = (),
@@ -212,8 +212,10 @@ class CompleteChat:
             account_id=caller.account_id,
             api_key_hash=caller.api_key_hash,
             member_id=caller.member_id,
+            operation=request.OPERATION,
             byok_only=caller.is_byok_only or request.is_byok_only,
             anthropic_betas=tuple(anthropic_betas),
+            api_key_limit_counts_byok=caller.limit.counts_byok,
             wire_key=data_key.wrapped,
             reply_instance=self._instance_id,
             reply_partition=self._reply_partition,
@@ -236,12 +238,15 @@ class CompleteChat:
             raise
         return completion
 
-    def _refusal(self, caller: Caller, request: ChatRequest) -> Refusal | None:
+    def _refusal(self, caller: Caller, request: AnyRequest) -> Refusal | None:
         problem = self._catalog.problem()
         if problem is not None:
             raise Unavailable("catalog", problem)
         return models.check_models(
-            request.requested_models, self._catalog.slugs(), self._catalog.embedding_slugs()
+            request.requested_models,
+            self._catalog.slugs(),
+            self._catalog.embedding_slugs(),
+            operation=request.OPERATION,
         ) or limits.may_begin(
             self._limits,
             account_in_flight=self._waiting.of_account(caller.account_id),

@@ -1,6 +1,7 @@
 """What an API key has spent, and what its account may still spend."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.ingress.domain.api_key import Caller
 from services.ingress.ports import Balances, Billing
@@ -26,10 +27,14 @@ class Allotment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDescription:
-    """`credits_nano_usd` and `allotment` are None while billing does not know the account."""
+    """`credits_nano_usd` and `allotment` are None while billing does not know the account.
+
+    `limit_resets_at` is when the next window of the key's limit begins, None when none does.
+    """
 
     caller: Caller
     spending: Spending
+    limit_resets_at: datetime | None
     credits_nano_usd: int | None
     allotment: Allotment | None
 
@@ -51,15 +56,22 @@ class DescribeKey:
         )
         if not isinstance(spending, Spending):
             raise Unavailable("billing", f"unexpected answer {type(spending).__name__}")
+        now = self._clock.now()
+        limit_resets_at = caller.limit.resets_at(now)
         balance = self._balances.get(caller.account_id)
         if balance is None:
             return KeyDescription(
-                caller=caller, spending=spending, credits_nano_usd=None, allotment=None
+                caller=caller,
+                spending=spending,
+                limit_resets_at=limit_resets_at,
+                credits_nano_usd=None,
+                allotment=None,
             )
-        month = month_of(self._clock.now())
+        month = month_of(now)
         return KeyDescription(
             caller=caller,
             spending=spending,
+            limit_resets_at=limit_resets_at,
             credits_nano_usd=balance.credits_nano_usd,
             allotment=Allotment(
                 month=month,

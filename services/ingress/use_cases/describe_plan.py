@@ -7,6 +7,7 @@ from services.ingress.domain import models, refusals
 from services.ingress.domain.api_key import ByokOnlyBy, Caller
 from services.ingress.domain.refusals import Refusal
 from services.ingress.ports import ApiKeys, Catalog, Plans
+from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events.envelope import CallReply, Refused
 from shared.events.plans import ExplainPlan, PlanExplained
@@ -48,8 +49,9 @@ class PlanDescription:
 class DescribePlan:
     """Asks the dispatchers."""
 
-    def __init__(self, *, catalog: Catalog, api_keys: ApiKeys, plans: Plans) -> None:
+    def __init__(self, *, catalog: Catalog, api_keys: ApiKeys, plans: Plans, clock: Clock) -> None:
         """`api_keys` are the books themselves: what they say of a key is not a moment old."""
+        self._clock = clock
         self._catalog = catalog
         self._api_keys = api_keys
         self._plans = plans
@@ -92,6 +94,8 @@ class DescribePlan:
         found = await self._api_keys.find(api_key_hash)
         if found is None or found.account_id != caller.account_id:
             return refusals.invalid("is not one of this account's API keys", field="api_key_hash")
+        if found.expires_at is not None and self._clock.now() >= found.expires_at:
+            return refusals.invalid("has expired", field="api_key_hash")
         return found
 
 

@@ -49,14 +49,17 @@ class KnownCallers:
         self._lookups: dict[ApiKeyHash, _Lookup] = {}
 
     async def identify(self, authorization: str | None) -> Caller | Refusal:
-        """The caller, or 401. Raises Unavailable("postgres") when nobody can tell."""
+        """The caller, or 401, also from memory and from the moment at which a key expires.
+
+        Raises Unavailable("postgres") when nobody can tell.
+        """
         read = api_key.read_authorization(authorization)
         if isinstance(read, Refusal):
             return read
         remembered = self._remembered.get(read)
         if remembered is not None and self._clock.monotonic() < remembered.until:
-            return remembered.caller or api_key.UNKNOWN
-        return await self._look_up(read) or api_key.UNKNOWN
+            return self._let_in(remembered.caller)
+        return self._let_in(await self._look_up(read))
 
     def forget_key(self, api_key_hash: ApiKeyHash) -> None:
         """An API key changed."""
@@ -76,6 +79,13 @@ class KnownCallers:
             del self._remembered[api_key_hash]
         for lookup in self._lookups.values():
             lookup.is_stale = True
+
+    def _let_in(self, caller: Caller | None) -> Caller | Refusal:
+        if caller is None:
+            return api_key.UNKNOWN
+        if caller.expires_at is None:
+            return caller
+        return api_key.expired(caller.expires_at, self._clock.now()) or caller
 
     async def _look_up(self, api_key_hash: ApiKeyHash) -> Caller | None:
         lookup = self._lookups.get(api_key_hash)

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from deploy.catalog.load import load_folder
+from services.dispatcher.outbound.providers.bedrock.embeddings import Family, family_of
 from services.dispatcher.outbound.providers.openai_compatible import ProviderRow
 from services.dispatcher.outbound.providers.registry import ROWS, SLUGS
 from tests.simulator.anthropic_models import MODELS
@@ -68,3 +69,21 @@ def test_the_simulator_knows_every_model_that_the_catalog_has_at_vertex_and_anth
     assert claudes - MODELS.keys() == set()
     assert {claude_of(name) for name in on_vertex} - MODELS.keys() == set()
     assert geminis - GEMINIS.keys() == set()
+
+
+def test_models_that_embed_are_listed_where_an_adapter_embeds() -> None:
+    embedders = {row.slug for row in ROWS if row.embeddings is not None}
+    listed = {
+        endpoint.provider
+        for model in LISTED
+        if model.capabilities.embeds
+        for endpoint in model.endpoints
+    }
+
+    assert listed <= embedders | {"azure", "amazon-bedrock", "google-vertex"}
+    for model in LISTED:
+        for endpoint in model.endpoints if model.capabilities.embeds else ():
+            if endpoint.provider == "amazon-bedrock":
+                assert isinstance(family_of(endpoint.model), Family)
+            if endpoint.provider == "google-vertex":
+                assert endpoint.api == "gemini"

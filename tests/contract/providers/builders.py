@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt, Endpoint
+from services.dispatcher.domain.embedding import EmbeddingRequest, read_embedding_request
 from services.dispatcher.domain.request import ChatRequest, read_request
 from shared.events.catalog import VertexApi
 from shared.events.credential_secrets import (
@@ -82,6 +83,13 @@ def request(text: str = "hello words=3", **fields: Any) -> ChatRequest:
     }
     read = read_request(msgspec.json.encode(body))
     assert isinstance(read, ChatRequest)
+    return read
+
+
+def embedding_request(*inputs: str | list[int], **fields: Any) -> EmbeddingRequest:
+    body: dict[str, Any] = {"model": "openai/text-embedding-3-small", "input": inputs, **fields}
+    read = read_embedding_request(msgspec.json.encode(body))
+    assert isinstance(read, EmbeddingRequest)
     return read
 
 

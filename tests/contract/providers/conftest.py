@@ -8,7 +8,7 @@ import pytest
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.outbound.providers.registry import ROWS, open_providers
 from services.dispatcher.ports import Provider, ProviderSecret
 from shared.clock import SystemClock
@@ -18,6 +18,7 @@ from tests.contract.providers.builders import (
     attempt,
     azure_resource_secret,
     azure_secret,
+    embedding_request,
     request,
     string_secret,
     vertex_secret,
@@ -39,6 +40,13 @@ VERTEX_MODELS: dict[VertexApi, str] = {
     "anthropic": "claude-haiku-4-5@20251001",
     "openai": "openai/gpt-oss-120b-maas",
 }
+
+EMBEDDERS = {
+    "amazon-bedrock": "amazon.titan-embed-text-v2:0",
+    "google-vertex": "gemini-embedding-001",
+    "mistral": "mistral-embed",
+}
+"""Models that embed of providers that do not do well with one of OpenAI's."""
 
 ON_VERTEX: dict[str, int] = {"invalid": 400, "quota": 403}
 """Statuses of its own: of the token endpoint, and of a project without billing."""
@@ -107,6 +115,24 @@ class Wire:
     ) -> WholeReply | ProviderFailure:
         return await self.provider.complete(
             self.attempt(), self.secret(marker), request(text, **fields)
+        )
+
+    async def embed(
+        self, *inputs: str | list[int], marker: str = "ok", model: str = "", **fields: Any
+    ) -> Embeddings | ProviderFailure:
+        """With the provider's own model, or another of its models."""
+        model = model or EMBEDDERS.get(self.slug, "text-embedding-3-small")
+        maker = "openai" if model.startswith("text-embedding-3") else "maker"
+        slug = f"{maker}/{model}"
+        secret = self.secret(marker)
+        if self.slug == "azure" and self.resource_type is None:
+            url = self.url + AZURE_PATH.replace("gpt-4o", model)
+            secret = azure_secret(url, self.key(marker), model=slug, model_id=model)
+        parts: dict[str, Any] = {"model": slug, "provider_model": model}
+        if self.slug == "amazon-bedrock":
+            parts["inference_profiles"] = ()
+        return await self.provider.embed(
+            self.attempt(**parts), secret, embedding_request(*inputs, **fields)
         )
 
     async def stream(

@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
+from services.dispatcher.domain.reply import (
+    Embeddings,
+    StreamEnded,
+    StreamPiece,
+    UsageSeen,
+    WholeReply,
+)
+from services.dispatcher.outbound.providers.embedding_batches import NO_EMBEDDINGS
 from services.dispatcher.ports import Provider
 from shared.events.replies import Choice, Message, ReplyDelta, ToolCall
 from shared.events.usage import Usage
@@ -17,6 +24,7 @@ from tests.contract.providers.builders import request
 from tests.contract.providers.capabilities import TABLE, Capability, Unsupported
 from tests.contract.providers.conftest import Wire, wire_of
 from tests.simulator.app import Simulator
+from tests.simulator.embeddings import as_base64, vector
 from tests.simulator.scripts import CachedTokens, ReasoningTokens, Script
 from tests.simulator.usage import THOUGHT, answer_text
 from tests.support.wait_until import wait_until
@@ -25,6 +33,8 @@ _PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
 _CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 _WITHOUT_LINKS = {"amazon-bedrock"}
 _OF_CLAUDE = {"anthropic", "amazon-bedrock"}
+_OF_ONE_LENGTH = {"cohere": 1536, "together": 1536, "mistral": 1024}
+"""Whose endpoint or model takes no `dimensions`, so that it is dropped."""
 _THINKERS = {
     "openai": "gpt-5",
     "mistral": "mistral-small-2603",
@@ -59,10 +69,13 @@ async def test_a_provider_does_what_its_cell_says(
     every_provider: Mapping[str, Provider], simulator: Simulator, slug: str, capability: Capability
 ) -> None:
     cell = TABLE[slug][capability]
+    wire = wire_of(slug, every_provider, simulator)
     if isinstance(cell, Unsupported):
         assert cell.reason
+        if capability is Capability.EMBEDDINGS:
+            assert await wire.embed("hello") == NO_EMBEDDINGS
+            assert simulator.calls.since() == []
         return
-    wire = wire_of(slug, every_provider, simulator)
     await _CHECKS[capability](wire, simulator)
 
 
@@ -249,6 +262,35 @@ async def _empty_completion(wire: Wire, _: Simulator) -> None:
     assert isinstance(pieces[-1], StreamEnded)
 
 
+async def _embeddings(wire: Wire, simulator: Simulator) -> None:
+    answer = await wire.embed("the quick brown fox", "jumps", dimensions=512)
+    assert isinstance(answer, Embeddings), answer
+    length = _OF_ONE_LENGTH.get(wire.slug, 512)
+    assert answer.vectors == [
+        as_base64(vector(text, length)) for text in ("the quick brown fox", "jumps")
+    ]
+    assert answer.usage == Usage(prompt_tokens=5, completion_tokens=0)
+    assert {call.operation for call in simulator.calls.since()} == {"embeddings"}
+    silent = await wire.embed("hello", marker="nousage")
+    assert isinstance(silent, Embeddings)
+    assert silent.usage is None
+    expected = {
+        "401": FailureClass.KEY_REFUSED,
+        "429": FailureClass.RATE_LIMITED,
+        "500": FailureClass.PROVIDER_ERROR,
+        "context": FailureClass.CONTEXT_TOO_LONG,
+        "errorfirst": FailureClass.PROVIDER_ERROR,
+        "enddone": FailureClass.PROVIDER_ERROR,
+        "garbage": FailureClass.PROVIDER_ERROR,
+        "reset": FailureClass.UNREACHABLE,
+        "cut": FailureClass.UNREACHABLE,
+    }
+    for marker, failure in expected.items():
+        refused = await wire.embed("hello", marker=marker)
+        assert isinstance(refused, ProviderFailure)
+        assert refused.failure is failure, marker
+
+
 _CHECKS: Mapping[Capability, Callable[[Wire, Simulator], Awaitable[None]]] = {
     Capability.PLAIN: _plain,
     Capability.STREAM: _stream,
@@ -264,4 +306,5 @@ _CHECKS: Mapping[Capability, Callable[[Wire, Simulator], Awaitable[None]]] = {
     Capability.CANCEL: _cancel,
     Capability.MID_STREAM_FAILURE: _mid_stream_failure,
     Capability.EMPTY_COMPLETION: _empty_completion,
+    Capability.EMBEDDINGS: _embeddings,
 }

@@ -15,15 +15,25 @@ from shared.events.billing import (
     AddCredits,
     HoldsReleased,
     QuerySpending,
+    QuerySpendingByKey,
     ReleaseHolds,
     SpendAuthorized,
     Spending,
+    SpendingByKey,
     SpendingPeriod,
     SpendRefused,
 )
 from shared.events.envelope import Event, Refused
 from shared.events.generations import GenerationAbandoned, Spend
-from shared.ids import AccountId, GenerationId, HoldId, new_generation_id, new_id
+from shared.ids import (
+    AccountId,
+    ApiKeyHash,
+    GenerationId,
+    HoldId,
+    new_generation_id,
+    new_id,
+    started_at,
+)
 from tests.integration.billing.conftest import Desk, received
 from tests.unit.billing.made import API_KEY, FEE, LIST_COST, USD, authorize, finished
 
@@ -340,3 +350,27 @@ async def test_spending_of_an_api_key_counts_fees_charges_and_byok_list_cost(des
     )
     assert isinstance(other, Spending)
     assert other.total == SpendingPeriod(credits_nano_usd=0, byok_list_cost_nano_usd=0)
+    unused = ApiKeyHash("0" * 64)
+    (many,) = await desk.answer(
+        QuerySpendingByKey(account_id=account, api_key_hashes=(unused, API_KEY))
+    )
+    assert isinstance(many, SpendingByKey)
+    assert [each.api_key_hash for each in many.keys] == [unused, API_KEY]
+    assert many.keys[0].last_day is None
+    assert many.keys[0].spending == other
+    assert many.keys[1].last_day == started_at(charged.generation_id).date()
+    assert many.keys[1].spending == told
+
+
+async def test_a_use_that_was_given_back_is_not_the_last_use_of_a_key(desk: Desk) -> None:
+    account = await desk.account_with(USD)
+    gone = new_generation_id()
+    await desk.post(
+        [
+            received(finished(account=account, generation_id=gone)),
+            received(_abandoned(gone, account)),
+        ]
+    )
+    (told,) = await desk.answer(QuerySpendingByKey(account_id=account, api_key_hashes=(API_KEY,)))
+    assert isinstance(told, SpendingByKey)
+    assert told.keys[0].last_day is None

@@ -19,8 +19,11 @@ from shared.events.billing import (
     AccountBalance,
     AddCredits,
     CreditsKept,
+    KeySpending,
     QuerySpending,
+    QuerySpendingByKey,
     Spending,
+    SpendingByKey,
     SpendingPeriod,
 )
 from shared.events.codec import Received
@@ -60,7 +63,16 @@ from shared.events.topics import (
     INFERENCE_REQUESTS,
     INGRESS_REPLIES,
 )
-from shared.ids import AccountId, CredentialId, GenerationId, InstanceId, RunId, month_of, new_id
+from shared.ids import (
+    AccountId,
+    ApiKeyHash,
+    CredentialId,
+    GenerationId,
+    InstanceId,
+    RunId,
+    month_of,
+    new_id,
+)
 from shared.kafka.calls import CallServer, ReceivedCall
 from shared.kafka.config import KafkaConfig
 from shared.kafka.dead_letters import DeadLetters
@@ -75,6 +87,8 @@ from shared.vault.transit import Transit
 from tests.support.wait_until import wait_until
 
 READY_SECONDS = 30.0
+_PERIOD = SpendingPeriod(credits_nano_usd=1, byok_list_cost_nano_usd=36_079_500)
+_SPENT = Spending(total=_PERIOD, day=_PERIOD, week=_PERIOD, month=_PERIOD)
 
 
 @dataclass(slots=True)
@@ -198,6 +212,10 @@ class Books:
     checks_pending: dict[CredentialId, int] = field(default_factory=dict)
     """How often each credential is still to be answered with its check pending."""
     credited: list[AddCredits] = field(default_factory=list)
+    spending_asked: list[QuerySpendingByKey] = field(default_factory=list)
+    spent: dict[ApiKeyHash, KeySpending] = field(default_factory=dict)
+    """Of keys about which a test has something to tell."""
+    knows_spending: bool = True
     background: TaskScope | None = None
 
     async def answer_credentials(self, calls: Sequence[ReceivedCall]) -> Sequence[CallReply]:
@@ -231,8 +249,15 @@ class Books:
     def _billing(self, command: object) -> CallReply:
         match command:
             case QuerySpending():
-                spent = SpendingPeriod(credits_nano_usd=1, byok_list_cost_nano_usd=36_079_500)
-                return Spending(total=spent, day=spent, week=spent, month=spent)
+                known = self.spent.get(command.api_key_hash)
+                return _SPENT if known is None else known.spending
+            case QuerySpendingByKey() if self.knows_spending:
+                self.spending_asked.append(command)
+                keys = [
+                    self.spent.get(each, KeySpending(api_key_hash=each, spending=_SPENT))
+                    for each in command.api_key_hashes
+                ]
+                return SpendingByKey(keys=tuple(keys))
             case AddCredits() as add:
                 repeated = any(each.key == add.key for each in self.credited)
                 self.credited.append(add)

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from services.billing.domain.authorize import authorize_spend
@@ -180,3 +181,15 @@ def test_a_hold_of_another_account_pays_nothing_for_this_one() -> None:
     settle_finished(page, stranger, POLICY)
     assert page.account(ACCOUNT).held_nano_usd == held
     assert balance(page, LedgerAccount.UNCOLLECTED) == -LIST_COST
+
+
+@pytest.mark.parametrize(("is_byok", "due"), [(True, 125_000), (False, 2_500_000)])
+def test_embeddings_are_charged_by_their_prompt(is_byok: bool, due: int) -> None:  # noqa: FBT001 - a parameter of the table
+    page = page_with(USD)
+    authorize_spend(page, authorize(is_byok=is_byok), NO_ALLOTMENT)
+    usage = Usage(prompt_tokens=1_000, completion_tokens=0)
+    fact = finished(usage=usage, is_byok=is_byok, spend=promised())
+    settle_finished(page, msgspec.structs.replace(fact, operation="embeddings"), NO_ALLOTMENT)
+    account = page.account(ACCOUNT)
+    assert (account.available_nano_usd, account.held_nano_usd) == (USD - due, 0)
+    assert events(page) == ["FeeDeducted" if is_byok else "CreditsCharged"]

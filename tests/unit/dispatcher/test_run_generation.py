@@ -8,6 +8,7 @@ import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, UsageSeen
+from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Failed
 from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused
 from shared.events.completions import GenerationCancelled
@@ -72,7 +73,9 @@ async def test_beta_features_reach_the_provider(world: World) -> None:
     request = asked(now=world.clock.now())
     named = msgspec.structs.replace(request, anthropic_betas=("context-1m-2025-08-07",))
     assert isinstance(await world.run(whole(), request=named), Completed)
-    assert world.provider.calls[0].request.anthropic_betas == ("context-1m-2025-08-07",)
+    sent = world.provider.calls[0].request
+    assert isinstance(sent, ChatRequest)
+    assert sent.anthropic_betas == ("context-1m-2025-08-07",)
 
 
 async def test_without_ample_allotment_billing_is_asked_and_its_promise_is_told(

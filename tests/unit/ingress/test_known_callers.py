@@ -1,10 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from services.ingress.domain import api_key
 from services.ingress.domain.api_key import Caller
+from services.ingress.domain.refusals import Refusal
 from services.ingress.use_cases.known_callers import KNOWN_SECONDS, UNKNOWN_SECONDS, KnownCallers
 from shared.errors import Unavailable
 from shared.ids import AccountId, hash_api_key
@@ -108,3 +111,23 @@ async def test_an_answer_that_was_overtaken_by_an_event_is_not_remembered(
     assert isinstance(asked.result(), Caller)
     await callers.identify(HEADER)
     assert books.lookups == 2
+
+
+async def test_a_key_is_refused_from_the_moment_it_expires_also_from_memory(
+    books: InMemoryApiKeys, clock: FrozenClock, callers: KnownCallers
+) -> None:
+    at = clock.now() + timedelta(seconds=10)
+    books.callers[HASH] = replace(caller_of(HASH), expires_at=at)
+    assert isinstance(await callers.identify(HEADER), Caller)
+    clock.advance(9.999999)
+    assert isinstance(await callers.identify(HEADER), Caller)
+    clock.advance(0.000001)
+    refused = await callers.identify(HEADER)
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.message) == (
+        401,
+        "The API key expired at 2026-01-01T00:00:10Z",
+    )
+    assert books.lookups == 1
+    callers.forget_key(HASH)
+    assert await callers.identify(HEADER) == refused

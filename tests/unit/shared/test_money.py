@@ -91,3 +91,9 @@ def test_a_price_that_cannot_be_kept_exactly_is_refused(text: str) -> None:
 @given(st.integers(-(10**20), 10**20))
 def test_amounts_survive_their_decimal_string(amount: int) -> None:
     assert parse_usd(usd_string(NanoUsd(amount))) == amount
+
+
+@given(st.integers(1, 19))
+def test_a_decimal_place_too_many_is_never_rounded_away(more: int) -> None:
+    with pytest.raises(ValueError, match="has more decimal places"):
+        parse_usd("1." + "0" * (9 + more) + "1")

@@ -8,24 +8,37 @@ results come late (`openai_response.py`). Where a resource is called is in `azur
 
 import re
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.egress_addresses import EgressForbidden, authority_of
+from services.dispatcher.outbound.providers import openai_embeddings
 from services.dispatcher.outbound.providers.azure_resources import (
+    CHAT_COMPLETIONS,
+    EMBEDDINGS,
+    embeddings_url,
     extra_arguments_header,
     models_url,
     resource_url,
 )
-from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
+from services.dispatcher.outbound.providers.check_by_completion import (
+    check_by_completion,
+    check_by_embedding,
+)
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
 from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
+from services.dispatcher.outbound.providers.openai_embeddings import (
+    EmbeddingPlace,
+    EmbeddingWays,
+    embed_as_openai,
+)
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import AZURE_OTHERS, OPENAI, Quirks
 from services.dispatcher.ports import ProviderSecret
@@ -37,6 +50,7 @@ STREAM_OPTIONS_SINCE: Final = "2024-08-01"
 _NO_DEPLOYMENT: Final = ProviderFailure(
     failure=FailureClass.MISCONFIGURED, code="no_such_deployment"
 )
+_DOES_NOT_CHAT: Final = "operationnotsupported"
 _DATED_VERSION = re.compile(r"[?&]api-version=(\d{4}-\d{2}-\d{2})")
 _URLS_REMEMBERED_MAX: Final = 4096
 
@@ -74,10 +88,41 @@ class Azure:
         """Call and yield pieces as they come."""
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """Ask the deployment or resource for embeddings."""
+        if not isinstance(secret, AzureSecret):
+            return WRONG_SECRET
+        ways = _embedding_ways(attempt.model)
+        is_openai = ways is openai_embeddings.OPENAI
+        place = self._resource(attempt, secret, is_openai=is_openai, operation=EMBEDDINGS)
+        if place is None:
+            place = _deployment(attempt, secret)
+            if place is None:
+                return _NO_DEPLOYMENT
+            place = replace(place, url=embeddings_url(place.url))
+        key = place.api_key.strip()
+        if not fits_a_header(key):
+            return WRONG_SECRET
+        where = EmbeddingPlace(
+            url=place.url,
+            hosts=_host_named_by(place.url),
+            headers=_headers(key, place),
+            secret=key,
+        )
+        return await embed_as_openai(self._client, where, attempt, request, ways)
+
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
-        """The list of models of a whole resource; of a deployment, which nothing free proves, one token."""
+        """The list of models of a whole resource; of a deployment, which nothing free proves, one token.
+
+        A deployment whose model does not chat says so, and is asked to embed one word.
+        """
         if attempt.endpoint.resource is None:
-            return await check_by_completion(self, attempt, secret)
+            found = await check_by_completion(self, attempt, secret)
+            if found is not None and (found.code or "").lower() == _DOES_NOT_CHAT:
+                return await check_by_embedding(self, attempt, secret)
+            return found
         resource = _resource_of(attempt, secret)
         if isinstance(resource, ProviderFailure):
             return resource
@@ -95,7 +140,10 @@ class Azure:
         if not isinstance(secret, AzureSecret):
             return WRONG_SECRET
         quirks = _quirks(attempt.model)
-        place = self._resource(attempt, secret, quirks) or _deployment(attempt, secret)
+        is_openai = quirks is OPENAI
+        place = self._resource(
+            attempt, secret, is_openai=is_openai, operation=CHAT_COMPLETIONS
+        ) or _deployment(attempt, secret)
         if place is None:
             return _NO_DEPLOYMENT
         key = place.api_key.strip()
@@ -109,26 +157,27 @@ class Azure:
         return Call(
             url=place.url,
             hosts=_host_named_by(place.url),
-            headers={
-                "api-key": key,
-                "Content-Type": "application/json",
-                **dict(place.extra_headers),
-            },
+            headers=_headers(key, place),
             body=body,
             secret=key,
             dialect=OpenAIDialect(quirks),
         )
 
-    def _resource(self, attempt: Attempt, secret: AzureSecret, quirks: Quirks) -> _Place | None:
+    def _resource(
+        self, attempt: Attempt, secret: AzureSecret, *, is_openai: bool, operation: str
+    ) -> _Place | None:
         resource = _resource_of(attempt, secret)
         if isinstance(resource, ProviderFailure):
             return None
         return _Place(
             url=resource_url(
-                resource, attempt.endpoint.provider_model, base_url=self._resources_url
+                resource,
+                attempt.endpoint.provider_model,
+                base_url=self._resources_url,
+                operation=operation,
             ),
             api_key=resource.api_key,
-            extra_headers=extra_arguments_header(resource, is_openai=quirks is OPENAI),
+            extra_headers=extra_arguments_header(resource, is_openai=is_openai),
             takes_stream_options=True,
         )
 
@@ -183,3 +232,12 @@ def _deployment(attempt: Attempt, secret: AzureSecret) -> _Place | None:
 
 def _quirks(model: str) -> Quirks:
     return OPENAI if model.startswith("openai/") else AZURE_OTHERS
+
+
+def _embedding_ways(model: str) -> EmbeddingWays:
+    is_openai = model.startswith("openai/")
+    return openai_embeddings.OPENAI if is_openai else openai_embeddings.AZURE_OTHERS
+
+
+def _headers(key: str, place: _Place) -> dict[str, str]:
+    return {"api-key": key, "Content-Type": "application/json", **dict(place.extra_headers)}

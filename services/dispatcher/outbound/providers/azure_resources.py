@@ -15,17 +15,35 @@ OPENAI_API_VERSION: Final = "2025-04-01-preview"
 """The newest dated one. The newest without "preview", 2024-10-21, refuses reasoning models."""
 FOUNDRY_API_VERSION: Final = "2024-05-01-preview"
 MODELS_API_VERSION: Final = "2024-10-21"
+CHAT_COMPLETIONS: Final = "/chat/completions"
+EMBEDDINGS: Final = "/embeddings"
 _EXTRA_ARGUMENTS: Final = "extra-parameters"
 """Foundry's header that says what becomes of arguments which its own API does not define."""
 
 
-def resource_url(resource: AzureResourceSecret, deployment: str, *, base_url: str | None) -> str:
+def resource_url(
+    resource: AzureResourceSecret,
+    deployment: str,
+    *,
+    base_url: str | None,
+    operation: str = CHAT_COMPLETIONS,
+) -> str:
     """The address of one deployment; `base_url`, where there is one, stands for any resource's host."""
     host = _host(resource, base_url)
     if resource.resource_type == "openai":
-        path = f"/openai/deployments/{quote(deployment, safe='')}/chat/completions"
+        path = f"/openai/deployments/{quote(deployment, safe='')}{operation}"
         return f"{host}{path}?api-version={OPENAI_API_VERSION}"
-    return f"{host}/models/chat/completions?api-version={FOUNDRY_API_VERSION}"
+    return f"{host}/models{operation}?api-version={FOUNDRY_API_VERSION}"
+
+
+def embeddings_url(endpoint_url: str) -> str:
+    """Where a deployment embeds: its address, which ends in `/chat/completions`, with that ending.
+
+    That is where Azure has it. The credential's format asks for the ending of chat completions,
+    whatever the deployment's model does.
+    """
+    path, mark, query = endpoint_url.partition("?")
+    return path.removesuffix(CHAT_COMPLETIONS) + EMBEDDINGS + mark + query
 
 
 def models_url(resource: AzureResourceSecret, *, base_url: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Proving a credential by a chat completion of one token, where nothing cheaper does."""
+"""Proving a credential by a chat completion of one token or one embedding, where nothing cheaper does."""
 
 from types import MappingProxyType
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
 from services.dispatcher.ports import Provider, ProviderSecret
@@ -19,6 +20,20 @@ async def check_by_completion(
 ) -> ProviderFailure | None:
     """None when the provider completes one token, whatever it says."""
     answer = await provider.complete(attempt, secret, _one_token(attempt.model))
+    return answer if isinstance(answer, ProviderFailure) else None
+
+
+async def check_by_embedding(
+    provider: Provider, attempt: Attempt, secret: ProviderSecret
+) -> ProviderFailure | None:
+    """None when the provider embeds one word."""
+    one_word = EmbeddingRequest(
+        models=(attempt.model,),
+        preferences=_NO_PREFERENCES,
+        fields=MappingProxyType({}),
+        inputs=("Hi",),
+    )
+    answer = await provider.embed(attempt, secret, one_word)
     return answer if isinstance(answer, ProviderFailure) else None
 
 

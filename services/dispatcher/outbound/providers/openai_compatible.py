@@ -4,14 +4,24 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.egress_addresses import authority_of
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
+from services.dispatcher.outbound.providers.embedding_batches import NO_EMBEDDINGS
 from services.dispatcher.outbound.providers.header_keys import header_key
 from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
+from services.dispatcher.outbound.providers.openai_embeddings import (
+    PATH as EMBEDDINGS_PATH,
+)
+from services.dispatcher.outbound.providers.openai_embeddings import (
+    EmbeddingPlace,
+    EmbeddingWays,
+    embed_as_openai,
+)
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import Quirks
 from services.dispatcher.ports import ProviderSecret
@@ -25,6 +35,7 @@ class ProviderRow:
 
     `check_path`, after the base URL, answers only good keys and costs nothing. A provider that has no
     such path says None, and which of its models is the cheapest for a completion of one token.
+    `embeddings` is None where it offers none; else they are at `/embeddings` after the base URL.
     """
 
     slug: str
@@ -35,6 +46,7 @@ class ProviderRow:
     key_prefix: str = "Bearer "
     check_path: str | None = "/models"
     check_model: str = ""
+    embeddings: EmbeddingWays | None = None
 
 
 class OpenAICompatible:
@@ -60,6 +72,24 @@ class OpenAICompatible:
     ) -> AsyncGenerator[StreamPiece, None]:
         """Call and yield pieces as they come."""
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
+
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """Ask for embeddings, where the provider offers them."""
+        row = self._row
+        if row.embeddings is None:
+            return NO_EMBEDDINGS
+        key = header_key(secret)
+        if isinstance(key, ProviderFailure):
+            return key
+        place = EmbeddingPlace(
+            url=self._base_url + EMBEDDINGS_PATH,
+            hosts=self._hosts,
+            headers=self._headers(key),
+            secret=key,
+        )
+        return await embed_as_openai(self._client, place, attempt, request, row.embeddings)
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """Ask for what only a good key is told, else for one token."""
@@ -90,8 +120,12 @@ class OpenAICompatible:
         return Call(
             url=self._url,
             hosts=self._hosts,
-            headers={row.key_header: row.key_prefix + key, "Content-Type": "application/json"},
+            headers=self._headers(key),
             body=body,
             secret=key,
             dialect=self._dialect,
         )
+
+    def _headers(self, key: str) -> dict[str, str]:
+        row = self._row
+        return {row.key_header: row.key_prefix + key, "Content-Type": "application/json"}

@@ -2,7 +2,8 @@
 
 To add one that speaks OpenAI's chat completions, add a row to `ROWS`: its slug, its display name, the
 base URL (its path is `<base URL>/chat/completions`), and its quirks; where it differs from its like,
-add a constant to `quirks.py`. Unless `<base URL>/models` proves a key, `check_path` says what does.
+add a constant to `quirks.py`. Where it offers embeddings at `<base URL>/embeddings`, `embeddings` says what
+it takes of them. Unless `<base URL>/models` proves a key, `check_path` says what does.
 Nothing else has to change: the test of the registry calls each row. A provider that speaks something
 else gets a module of its own beside `azure.py`, or a folder as `anthropic/`, which reads requests
 through `domain/read_conversation.py`.
@@ -16,7 +17,7 @@ from typing import Final
 
 from services.dispatcher.outbound.bedrock_clients import open_bedrock_clients
 from services.dispatcher.outbound.egress import open_egress
-from services.dispatcher.outbound.providers import quirks
+from services.dispatcher.outbound.providers import openai_embeddings, quirks
 from services.dispatcher.outbound.providers.anthropic import adapter as anthropic
 from services.dispatcher.outbound.providers.azure import Azure
 from services.dispatcher.outbound.providers.bedrock.adapter import Bedrock
@@ -34,12 +35,14 @@ ROWS: Final = (
         name="OpenAI",
         base_url="https://api.openai.com/v1",
         quirks=quirks.OPENAI,
+        embeddings=openai_embeddings.OPENAI,
     ),
     ProviderRow(
         slug="mistral",
         name="Mistral",
         base_url="https://api.mistral.ai/v1",
         quirks=quirks.MISTRAL,
+        embeddings=openai_embeddings.MISTRAL,
     ),
     ProviderRow(
         slug="deepseek",
@@ -58,12 +61,14 @@ ROWS: Final = (
         name="Together",
         base_url="https://api.together.xyz/v1",
         quirks=quirks.TOGETHER,
+        embeddings=openai_embeddings.TOGETHER,
     ),
     ProviderRow(
         slug="fireworks",
         name="Fireworks",
         base_url="https://api.fireworks.ai/inference/v1",
         quirks=quirks.FIREWORKS,
+        embeddings=openai_embeddings.FIREWORKS,
     ),
     ProviderRow(
         slug="xai",
@@ -76,18 +81,21 @@ ROWS: Final = (
         name="Google AI Studio",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         quirks=quirks.GOOGLE_AI_STUDIO,
+        embeddings=openai_embeddings.GOOGLE_AI_STUDIO,
     ),
     ProviderRow(
         slug="cohere",
         name="Cohere",
         base_url="https://api.cohere.ai/compatibility/v1",
         quirks=quirks.COHERE,
+        embeddings=openai_embeddings.COHERE,
     ),
     ProviderRow(
         slug="openrouter",
         name="OpenRouter",
         base_url="https://openrouter.ai/api/v1",
         quirks=quirks.OPENROUTER,
+        embeddings=openai_embeddings.OPENROUTER,
         check_path="/key",  # its list of models is public
     ),
 )

@@ -7,12 +7,15 @@ from aiohttp import web
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
+from services.ingress.inbound.http.api_key_pages import ApiKeyPages
 from services.ingress.inbound.http.bodies import BODY_BYTES_MAX
 from services.ingress.inbound.http.byok_pages import ByokPages
 from services.ingress.inbound.http.chat_completions import ChatCompletions
+from services.ingress.inbound.http.embeddings import Embeddings
 from services.ingress.inbound.http.error_envelope import error_body
 from services.ingress.inbound.http.exchange import Endpoints, Exchange, Handler
 from services.ingress.inbound.http.key_page import KeyPage
+from services.ingress.inbound.http.management import Management
 from services.ingress.inbound.http.models_page import ModelsPage
 from services.ingress.inbound.http.operator_pages import OperatorPages
 from services.ingress.inbound.http.plan_page import PlanPage
@@ -26,31 +29,45 @@ _FAILED_FROM: Final = 500
 def ingress_app(
     endpoints: Endpoints,
     *,
+    managed: Management,
     chat_completions: ChatCompletions,
+    embeddings: Embeddings,
     models: ModelsPage,
     key: KeyPage,
+    api_keys: ApiKeyPages,
     byok: ByokPages,
     plan: PlanPage,
     operator: OperatorPages | None,
     stripe: StripeWebhook | None,
 ) -> web.Application:
-    """The application to serve; without `operator` or `stripe` their paths do not exist."""
+    """The application to serve; `managed` makes handlers that need a management key.
+
+    Without `operator` or `stripe` their paths do not exist.
+    """
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
     paths: dict[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
+        "/embeddings": {"POST": embeddings.create},
+        "/embeddings/models": {"GET": models.embeddings},
         "/models": {"GET": models.page},
         "/models/{author}/{slug}/endpoints": {"GET": models.endpoints},
         "/key": {"GET": key.get},
         "/auth/key": {"GET": key.get},
-        "/byok": {"GET": byok.page, "POST": byok.create},
-        "/byok/plan": {"GET": plan.get},
-        "/byok/order": {"PUT": byok.order},
-        "/byok/{credential_id}": {
-            "GET": byok.get,
-            "PATCH": byok.change,
-            "DELETE": byok.delete,
+        "/keys": {"GET": managed(api_keys.page), "POST": managed(api_keys.create)},
+        "/keys/{hash}": {
+            "GET": managed(api_keys.get),
+            "PATCH": managed(api_keys.change),
+            "DELETE": managed(api_keys.delete),
         },
-        "/byok/{credential_id}/check": {"POST": byok.check},
+        "/byok": {"GET": managed(byok.page), "POST": managed(byok.create)},
+        "/byok/plan": {"GET": managed(plan.get)},
+        "/byok/order": {"PUT": managed(byok.order)},
+        "/byok/{credential_id}": {
+            "GET": managed(byok.get),
+            "PATCH": managed(byok.change),
+            "DELETE": managed(byok.delete),
+        },
+        "/byok/{credential_id}/check": {"POST": managed(byok.check)},
     }
     if operator is not None:
         account = "/operator/accounts/{account_id}"

@@ -1,15 +1,16 @@
 """Reading request bodies within their limits of size and time."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
 
+T = TypeVar("T")
 BODY_BYTES_MAX: Final = 20 * 1024 * 1024
 SMALL_BODY_BYTES_MAX: Final = 512 * 1024
 """For everything but completions."""
@@ -73,3 +74,8 @@ class Bodies:
         except web.RequestPayloadError:
             return _UNREADABLE
         return body if len(body) <= bytes_max else refusals.too_large(bytes_max)
+
+    async def form(self, request: web.Request, read: Callable[[bytes], T | Refusal]) -> T | Refusal:
+        """A small body, as `read` understands it."""
+        body = await self.read(request, bytes_max=SMALL_BODY_BYTES_MAX)
+        return body if isinstance(body, Refusal) else read(body)

@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import web
-
-from services.ingress.domain import api_key, credential_forms, refusals
+from services.ingress.domain import credential_forms, refusals
 from services.ingress.domain.api_key import Caller
 from services.ingress.domain.client_address import Networks, client_address, shown_user_agent
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import queries
-from services.ingress.inbound.http.bodies import SMALL_BODY_BYTES_MAX, Bodies
+from services.ingress.inbound.http.bodies import Bodies
 from services.ingress.inbound.http.exchange import Exchange
+from services.ingress.inbound.http.management import Answer
 from services.ingress.use_cases.administer_credentials import AdministerCredentials
 from services.ingress.use_cases.await_check import AwaitCheck
-from services.ingress.use_cases.known_callers import KnownCallers
 from shared.events.credential_audit import Actor
 from shared.events.credentials import CredentialDescription
 from shared.ids import CredentialId
@@ -31,7 +29,6 @@ class ByokPages:
     def __init__(
         self,
         *,
-        callers: KnownCallers,
         bodies: Bodies,
         administer: AdministerCredentials,
         trusted_proxies: Networks,
@@ -39,124 +36,93 @@ class ByokPages:
     ) -> None:
         """Bodies here are small ones. `trusted_proxies` are believed where a client is."""
         self._await_check = await_check
-        self._callers = callers
         self._trusted_proxies = trusted_proxies
         self._bodies = bodies
         self._administer = administer
 
-    async def page(self, exchange: Exchange) -> web.StreamResponse:
+    async def page(self, exchange: Exchange, caller: Caller) -> Answer:
         """GET /byok."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         query = exchange.request.query
         offset = queries.whole_number(query, "offset", default=0, minimum=0, maximum=OFFSET_MAX)
         if isinstance(offset, Refusal):
-            return exchange.refuse(offset)
+            return offset
         limit = queries.whole_number(
             query, "limit", default=LIMIT_DEFAULT, minimum=1, maximum=LIMIT_MAX
         )
         if isinstance(limit, Refusal):
-            return exchange.refuse(limit)
+            return limit
         provider = _provider(query)
         if isinstance(provider, Refusal):
-            return exchange.refuse(provider)
+            return provider
         page = await self._administer.page(caller, provider=provider, offset=offset, limit=limit)
         if isinstance(page, Refusal):
-            return exchange.refuse(page)
+            return page
         data = [credential_forms.to_wire(each) for each in page.credentials]
         return exchange.json({"data": data, "total_count": page.total})
 
-    async def create(self, exchange: Exchange) -> web.StreamResponse:
+    async def create(self, exchange: Exchange, caller: Caller) -> Answer:
         """POST /byok."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
-        body = await self._bodies.read(exchange.request, bytes_max=SMALL_BODY_BYTES_MAX)
-        if isinstance(body, Refusal):
-            return exchange.refuse(body)
-        form = credential_forms.read_credential(body)
+        form = await self._bodies.form(exchange.request, credential_forms.read_credential)
         if isinstance(form, Refusal):
-            return exchange.refuse(form)
+            return form
         waits = _waits_for_check(exchange)
         if isinstance(waits, Refusal):
-            return exchange.refuse(waits)
+            return waits
         kept = await self._administer.add(caller, form, self._actor(exchange, caller))
         if waits:
             kept = await self._await_check(caller, kept)
         return _answer(exchange, kept, status=201)
 
-    async def get(self, exchange: Exchange) -> web.StreamResponse:
+    async def get(self, exchange: Exchange, caller: Caller) -> Answer:
         """GET /byok/{id}."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         credential_id = _credential_id(exchange)
         if credential_id is None:
-            return exchange.refuse(_NOT_FOUND)
+            return _NOT_FOUND
         return _answer(exchange, await self._administer.get(caller, credential_id))
 
-    async def change(self, exchange: Exchange) -> web.StreamResponse:
+    async def change(self, exchange: Exchange, caller: Caller) -> Answer:
         """PATCH /byok/{id}."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         credential_id = _credential_id(exchange)
         if credential_id is None:
-            return exchange.refuse(_NOT_FOUND)
-        body = await self._bodies.read(exchange.request, bytes_max=SMALL_BODY_BYTES_MAX)
-        if isinstance(body, Refusal):
-            return exchange.refuse(body)
-        form = credential_forms.read_credential_change(body)
+            return _NOT_FOUND
+        form = await self._bodies.form(exchange.request, credential_forms.read_credential_change)
         if isinstance(form, Refusal):
-            return exchange.refuse(form)
+            return form
         waits = _waits_for_check(exchange)
         if isinstance(waits, Refusal):
-            return exchange.refuse(waits)
+            return waits
         actor = self._actor(exchange, caller)
         kept = await self._administer.change(caller, credential_id, form, actor)
         if waits:
             kept = await self._await_check(caller, kept)
         return _answer(exchange, kept)
 
-    async def check(self, exchange: Exchange) -> web.StreamResponse:
+    async def check(self, exchange: Exchange, caller: Caller) -> Answer:
         """POST /byok/{id}/check: answered with the result, or as pending when that takes long."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         credential_id = _credential_id(exchange)
         if credential_id is None:
-            return exchange.refuse(_NOT_FOUND)
+            return _NOT_FOUND
         asked = await self._administer.check(caller, credential_id)
         return _answer(exchange, await self._await_check(caller, asked))
 
-    async def delete(self, exchange: Exchange) -> web.StreamResponse:
+    async def delete(self, exchange: Exchange, caller: Caller) -> Answer:
         """DELETE /byok/{id}."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         credential_id = _credential_id(exchange)
         if credential_id is None:
-            return exchange.refuse(_NOT_FOUND)
+            return _NOT_FOUND
         actor = self._actor(exchange, caller)
         refusal = await self._administer.delete(caller, credential_id, actor)
-        return exchange.json({"deleted": True}) if refusal is None else exchange.refuse(refusal)
+        return refusal or exchange.json({"deleted": True})
 
-    async def order(self, exchange: Exchange) -> web.StreamResponse:
+    async def order(self, exchange: Exchange, caller: Caller) -> Answer:
         """PUT /byok/order."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
-        body = await self._bodies.read(exchange.request, bytes_max=SMALL_BODY_BYTES_MAX)
-        if isinstance(body, Refusal):
-            return exchange.refuse(body)
-        form = credential_forms.read_order(body)
+        form = await self._bodies.form(exchange.request, credential_forms.read_order)
         if isinstance(form, Refusal):
-            return exchange.refuse(form)
+            return form
         actor = self._actor(exchange, caller)
         reordered = await self._administer.reorder(caller, form, actor)
         if isinstance(reordered, Refusal):
-            return exchange.refuse(reordered)
+            return reordered
         exchange.line.add(provider=reordered.provider)
         return exchange.json(
             {
@@ -182,18 +148,11 @@ class ByokPages:
             user_agent=shown_user_agent(request.headers.get("User-Agent")),
         )
 
-    async def _manager(self, exchange: Exchange) -> Caller | Refusal:
-        caller = await self._callers.identify(exchange.authorization())
-        if isinstance(caller, Refusal):
-            return caller
-        exchange.line.add(account_id=caller.account_id)
-        return caller if caller.is_management else api_key.NOT_FOR_MANAGEMENT
-
 
 def _provider(query: Mapping[str, str]) -> str | Refusal | None:
     """The filter of a page."""
     if query.get("workspace_id"):
-        return credential_forms.NO_WORKSPACES
+        return refusals.NO_WORKSPACES
     provider = query.get("provider")
     if provider is None or credential_forms.looks_like_provider(provider):
         return provider
@@ -217,8 +176,8 @@ def _waits_for_check(exchange: Exchange) -> bool | Refusal:
 
 def _answer(
     exchange: Exchange, kept: CredentialDescription | Refusal, *, status: int = 200
-) -> web.Response:
+) -> Answer:
     if isinstance(kept, Refusal):
-        return exchange.refuse(kept)
+        return kept
     exchange.line.add(credential_id=kept.credential_id, provider=kept.provider)
     return exchange.json({"data": credential_forms.to_wire(kept)}, status=status)

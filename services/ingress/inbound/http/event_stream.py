@@ -17,6 +17,7 @@ from shared.events.replies import (
     ReplyFailed,
     ReplyPart,
     ReplyStarted,
+    ReplyVectors,
 )
 
 KEEP_ALIVE: Final = b": OPENROUTER PROCESSING\n\n"
@@ -75,6 +76,8 @@ class EventStream:
                 self._created = part.created
                 self._provider_name = part.provider_name
                 return b""
+            case ReplyVectors():
+                return b""  # embeddings are not streamed
             case ReplyCompleted():
                 return self._completed(part)
             case ReplyFailed():

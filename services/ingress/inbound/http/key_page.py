@@ -1,16 +1,16 @@
 """GET /key: what an API key is, what it spent, and what its account may still spend.
 
 All fields that the published clients insist on are there; those that stand for things which this
-gateway does not have (limits of a key, workspaces, free models) say so.
+gateway does not have (workspaces, guardrails, free models) say so.
 """
 
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http.exchange import Exchange
+from services.ingress.inbound.http.key_wire import limit_to_wire, usage_to_wire, usd_or_null
 from services.ingress.inbound.http.money_json import usd
 from services.ingress.use_cases.describe_key import DescribeKey, KeyDescription
 from services.ingress.use_cases.known_callers import KnownCallers
@@ -36,40 +36,45 @@ class KeyPage:
 
 
 def _key(key: KeyDescription) -> dict[str, Any]:
-    spending, caller = key.spending, key.caller
+    spending, caller, budget = key.spending, key.caller, _budget(key)
     return {
         "label": caller.label,
-        "limit": None,
-        "limit_remaining": None,
-        "limit_reset": None,
-        "usage": usd(spending.total.credits_nano_usd),
-        "usage_daily": usd(spending.day.credits_nano_usd),
-        "usage_weekly": usd(spending.week.credits_nano_usd),
-        "usage_monthly": usd(spending.month.credits_nano_usd),
-        "byok_usage": usd(spending.total.byok_list_cost_nano_usd),
-        "byok_usage_daily": usd(spending.day.byok_list_cost_nano_usd),
-        "byok_usage_weekly": usd(spending.week.byok_list_cost_nano_usd),
-        "byok_usage_monthly": usd(spending.month.byok_list_cost_nano_usd),
-        "include_byok_in_limit": False,
+        **limit_to_wire(caller.limit, spending),
+        **usage_to_wire(spending),
         "is_free_tier": False,
         "is_management_key": caller.is_management,
         "is_provisioning_key": caller.is_management,
         "creator_user_id": caller.member_id,
         "organization_id": None,
         "workspace_id": None,
-        "expires_at": None,
+        "expires_at": caller.expires_at,
         "allowed_data_regions": ["global"],
         "free_model_daily_requests": {"limit": 0, "remaining": 0, "used": 0},
-        "budgets": [],
-        "effective_budget": None,
+        "budgets": [] if budget is None else [budget],
+        "effective_budget": budget,
         "rate_limit": {"requests": -1, "interval": "10s", "note": _NOTE},
-        "credits": _usd_or_null(key.credits_nano_usd),
+        "credits": usd_or_null(key.credits_nano_usd),
         "byok_allotment": _allotment(key),
     }
 
 
-def _usd_or_null(nano_usd: int | None) -> msgspec.Raw | None:
-    return None if nano_usd is None else usd(nano_usd)
+def _budget(key: KeyDescription) -> dict[str, Any] | None:
+    """The key's limit again, as newer clients read it; null without one."""
+    limit = key.caller.limit
+    amount, left = limit.amount_nano_usd, limit.remaining_nano_usd(key.spending)
+    if amount is None or left is None:
+        return None
+    return {
+        "scope": "key_limit",
+        "limit_usd": usd(amount),
+        "spend_usd": usd(limit.spent_nano_usd(key.spending)),
+        "remaining_usd": usd(left),
+        "reset_interval": limit.reset,
+        "resets_at": key.limit_resets_at,
+        "include_byok": limit.includes_byok,
+        "budget_id": None,
+        "guardrail_id": None,
+    }
 
 
 def _allotment(key: KeyDescription) -> dict[str, Any] | None:

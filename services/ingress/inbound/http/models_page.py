@@ -1,4 +1,4 @@
-"""GET /models and /models/{author}/{slug}/endpoints: the catalog. Anyone may read it."""
+"""GET /models, /embeddings/models and /models/{author}/{slug}/endpoints: the catalog. Anyone may read it."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +15,7 @@ from services.ingress.inbound.http.exchange import Exchange
 from services.ingress.inbound.http.models_wire import endpoints_body, model_body
 from services.ingress.ports import Catalog
 from shared.errors import Unavailable
-from shared.events.catalog import ModelListed
+from shared.events.catalog import EMBEDDINGS, ModelListed
 
 LIMIT_MAX: Final = 1000
 _WORDS_MAX: Final = 50
@@ -31,7 +31,15 @@ class ModelsPage:
         self._described: list[msgspec.Raw] = []
 
     async def page(self, exchange: Exchange) -> web.StreamResponse:
-        """A page of models, all of them unless `limit` or a filter says otherwise."""
+        """A page of models that chat, or of those that a filter asks for."""
+        return self._page(exchange, TEXT)
+
+    async def embeddings(self, exchange: Exchange) -> web.StreamResponse:
+        """A page of models that embed."""
+        return self._page(exchange, (EMBEDDINGS,))
+
+    def _page(self, exchange: Exchange, unless_told: tuple[str, ...]) -> web.StreamResponse:
+        """All of them, unless `limit` says otherwise."""
         query = exchange.request.query
         offset = queries.whole_number(
             query, "offset", default=0, minimum=0, maximum=queries.OFFSET_MAX
@@ -43,7 +51,7 @@ class ModelsPage:
         )
         if isinstance(limit, Refusal):
             return exchange.refuse(limit)
-        wanted = _filter(exchange.request)
+        wanted = _filter(exchange.request, unless_told)
         if isinstance(wanted, Refusal):
             return exchange.refuse(wanted)
         self._need_catalog()
@@ -87,7 +95,7 @@ class ModelsPage:
         return self._described
 
 
-def _filter(request: web.Request) -> ModelFilter | Refusal:
+def _filter(request: web.Request, unless_told: tuple[str, ...]) -> ModelFilter | Refusal:
     if request.query.get("category"):
         return no_categories()
     parameters = _words(request, "supported_parameters")
@@ -102,7 +110,7 @@ def _filter(request: web.Request) -> ModelFilter | Refusal:
     return ModelFilter(
         supported_parameters=parameters,
         input_modalities=inputs,
-        output_modalities=outputs or TEXT,
+        output_modalities=outputs or unless_told,
     )
 
 

@@ -93,29 +93,36 @@ def encode(value: WireCompletion | WireChunk) -> bytes:
 
 
 def usage_json(usage: ReplyUsage) -> msgspec.Raw:
-    """`usage`, with amounts in USD as exact decimal numbers.
-
-    With an own key `cost` is our fee and `upstream_inference_cost` the list cost; with credits `cost`
-    is all, and `upstream_inference_cost` is null so that clients which add both stay right.
-    """
+    """`usage` of a completion."""
     cache_write = (
         f',"cache_write_tokens":{usage.cache_write_tokens}' if usage.cache_write_tokens else ""
     )
-    upstream = usd_string(usage.list_cost_nano_usd) if usage.is_byok else "null"
     text = (
         f'{{"prompt_tokens":{usage.prompt_tokens}'
         f',"completion_tokens":{usage.completion_tokens}'
         f',"total_tokens":{usage.prompt_tokens + usage.completion_tokens}'
         f',"prompt_tokens_details":{{"cached_tokens":{usage.cached_tokens}{cache_write}}}'
         f',"completion_tokens_details":{{"reasoning_tokens":{usage.reasoning_tokens}}}'
-        f',"cost":{usd_string(usage.cost_nano_usd)}'
+        f",{cost_fields(usage)}}}"
+    )
+    return msgspec.Raw(text.encode())
+
+
+def cost_fields(usage: ReplyUsage) -> str:
+    """The part of `usage` that is about money, as JSON: USD as exact decimal numbers.
+
+    With an own key `cost` is our fee and `upstream_inference_cost` the list cost; with credits `cost`
+    is all, and `upstream_inference_cost` is null so that clients which add both stay right.
+    """
+    upstream = usd_string(usage.list_cost_nano_usd) if usage.is_byok else "null"
+    return (
+        f'"cost":{usd_string(usage.cost_nano_usd)}'
         f',"is_byok":{"true" if usage.is_byok else "false"}'
         f',"cost_details":{{"upstream_inference_cost":{upstream}'
         f',"upstream_inference_prompt_cost":{usd_string(usage.list_prompt_cost_nano_usd)}'
         f',"upstream_inference_completions_cost":{usd_string(usage.list_completion_cost_nano_usd)}'
-        "}}"
+        "}"
     )
-    return msgspec.Raw(text.encode())
 
 
 def completion(

@@ -4,17 +4,15 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from aiohttp import web
-
-from services.ingress.domain import api_key, refusals
+from services.ingress.domain import refusals
 from services.ingress.domain.api_key import Caller
 from services.ingress.domain.chat_request import MODELS_MAX
 from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import queries
 from services.ingress.inbound.http.exchange import Exchange
+from services.ingress.inbound.http.management import Answer
 from services.ingress.inbound.http.plan_wire import to_wire
 from services.ingress.use_cases.describe_plan import DescribePlan, PlanQuestion
-from services.ingress.use_cases.known_callers import KnownCallers
 from shared.ids import ApiKeyHash
 
 PROVIDERS_MAX: Final = 100
@@ -24,30 +22,19 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 class PlanPage:
     """The handler."""
 
-    def __init__(self, *, callers: KnownCallers, describe_plan: DescribePlan) -> None:
+    def __init__(self, describe_plan: DescribePlan) -> None:
         """Nothing is remembered: each answer is of its moment."""
-        self._callers = callers
         self._describe_plan = describe_plan
 
-    async def get(self, exchange: Exchange) -> web.StreamResponse:
+    async def get(self, exchange: Exchange, caller: Caller) -> Answer:
         """Describe the plan of the request that the query speaks of."""
-        caller = await self._manager(exchange)
-        if isinstance(caller, Refusal):
-            return exchange.refuse(caller)
         question = _question(exchange)
         if isinstance(question, Refusal):
-            return exchange.refuse(question)
+            return question
         described = await self._describe_plan.of(caller, question)
         if isinstance(described, Refusal):
-            return exchange.refuse(described)
+            return described
         return exchange.json({"data": to_wire(described)})
-
-    async def _manager(self, exchange: Exchange) -> Caller | Refusal:
-        caller = await self._callers.identify(exchange.authorization())
-        if isinstance(caller, Refusal):
-            return caller
-        exchange.line.add(account_id=caller.account_id)
-        return caller if caller.is_management else api_key.NOT_FOR_MANAGEMENT
 
 
 def _question(exchange: Exchange) -> PlanQuestion | Refusal:

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.egress_addresses import authority_of
 from services.dispatcher.outbound.providers.anthropic.messages_request import (
@@ -20,6 +21,7 @@ from services.dispatcher.outbound.providers.anthropic.messages_request import (
 )
 from services.dispatcher.outbound.providers.anthropic.steering import SAMPLING
 from services.dispatcher.outbound.providers.completions_client import Call, CompletionsClient
+from services.dispatcher.outbound.providers.embedding_batches import NO_EMBEDDINGS
 from services.dispatcher.outbound.providers.header_keys import header_key
 from services.dispatcher.ports import ProviderSecret
 
@@ -56,6 +58,15 @@ class Anthropic:
     ) -> AsyncGenerator[StreamPiece, None]:
         """Call and yield pieces as they come."""
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
+
+    async def embed(
+        self,
+        attempt: Attempt,  # noqa: ARG002 - it has no model that embeds
+        secret: ProviderSecret,  # noqa: ARG002
+        request: EmbeddingRequest,  # noqa: ARG002
+    ) -> Embeddings | ProviderFailure:
+        """Anthropic offers no embeddings."""
+        return NO_EMBEDDINGS
 
     async def check(
         self,

@@ -1,20 +1,27 @@
-"""Amazon Bedrock: Converse and ConverseStream with an account's API key or AWS credentials.
+"""Amazon Bedrock: Converse, ConverseStream and, for embeddings, InvokeModel with an account's API key or AWS credentials.
 
 Clients are lent by `bedrock_clients.py`, one for each credential and region; what is asked and
 answered is in the modules beside this one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.conversation import Refused
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, WholeReply
+from services.dispatcher.domain.reply import (
+    Embeddings,
+    StreamEnded,
+    StreamPiece,
+    WholeReply,
+)
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.bedrock_client import (
     AwsCredentials,
@@ -23,10 +30,19 @@ from services.dispatcher.outbound.bedrock_client import (
     BedrockIdentity,
 )
 from services.dispatcher.outbound.bedrock_clients import BedrockClients
+from services.dispatcher.outbound.egress import ANSWER_BYTES_MAX, AnswerTooLarge
 from services.dispatcher.outbound.egress_addresses import EgressForbidden
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block
 from services.dispatcher.outbound.providers.bedrock.converse_dialect import ConverseDialect
 from services.dispatcher.outbound.providers.bedrock.converse_request import write_converse
+from services.dispatcher.outbound.providers.bedrock.embeddings import (
+    family_of,
+    refusal_of,
+    write_body,
+)
+from services.dispatcher.outbound.providers.bedrock.embeddings import (
+    read_answer as read_embeddings,
+)
 from services.dispatcher.outbound.providers.bedrock.failures import (
     INVOKE,
     INVOKE_STREAM,
@@ -36,6 +52,7 @@ from services.dispatcher.outbound.providers.bedrock.failures import (
 from services.dispatcher.outbound.providers.bedrock.profiles import model_id
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import BROKEN, END_OF_BODY_SECONDS
+from services.dispatcher.outbound.providers.embedding_batches import in_batches
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.streamed_answer import ENDED_EARLY, StreamedAnswer
@@ -47,6 +64,10 @@ CHECK_MODEL: Final = "amazon.nova-micro-v1:0"
 """Bedrock's cheapest model of text, Amazon's own, which needs no agreement with anyone else."""
 CHECK_PROFILES: Final = ("us", "eu", "apac")
 
+_JSON: Final = "application/json"
+_CUT: Final = ProviderFailure(failure=FailureClass.UNREACHABLE, status=200)
+_INPUT_TOKENS: Final = "x-amzn-bedrock-input-token-count"
+_PIECE_BYTES: Final = 64 * 1024
 _FAILED: Final = (ClientError, *BROKEN, *UNREADABLE)
 
 
@@ -66,6 +87,22 @@ class _Call:
     parts: Block = field(repr=False)
     dialect: ConverseDialect
     failures: FailureReader = field(repr=False)
+
+
+class _Body(Protocol):
+    """botocore's body of an answer; to be closed."""
+
+    async def read(self, amt: int | None = None) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Invoked:
+    """What InvokeModel answered; `input_tokens` is Bedrock's own count."""
+
+    body: bytes
+    input_tokens: int | None
 
 
 class Bedrock:
@@ -115,6 +152,36 @@ class Bedrock:
         except EgressForbidden as error:
             yield self._failure(error, call, INVOKE_STREAM)
 
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """Ask for embeddings, some models for one text at a time."""
+        family = family_of(attempt.endpoint.provider_model)
+        if isinstance(family, ProviderFailure):
+            return family
+        identity = _identity(secret)
+        if isinstance(identity, ProviderFailure):
+            return identity
+        name = model_id(attempt.endpoint, identity.region)
+        if isinstance(name, ProviderFailure):
+            return name
+        texts = request.texts
+        if isinstance(texts, Refused):
+            return texts.at_provider()
+        refusal = refusal_of(request, family)
+        if refusal is not None:
+            return refusal
+
+        async def ask(batch: Sequence[str]) -> Embeddings | ProviderFailure:
+            answer = await self._invoked(identity, name, write_body(family, request, batch))
+            if isinstance(answer, ProviderFailure):
+                return answer
+            return read_embeddings(
+                family, answer.body, counted=answer.input_tokens, inputs=len(batch)
+            )
+
+        return await in_batches(texts, ask, inputs_max=family.inputs_max)
+
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """One token of Amazon Nova Micro, for a ten-millionth of a dollar.
 
@@ -134,6 +201,22 @@ class Bedrock:
         if found is not None and found.failure is FailureClass.MISCONFIGURED and found.status:
             return None
         return found
+
+    async def _invoked(
+        self, identity: BedrockIdentity, name: str, body: bytes
+    ) -> _Invoked | ProviderFailure:
+        try:
+            async with self._clients.client(identity) as client:
+                answer = await client.invoke_model(
+                    modelId=name, body=body, contentType=_JSON, accept=_JSON
+                )
+                return _Invoked(body=await _read(answer["body"]), input_tokens=_counted(answer))
+        except (IncompleteReadError, ResponseStreamingError):
+            return _CUT  # botocore's own words for what `BROKEN` has elsewhere
+        except _FAILED as error:
+            return read_failure(
+                error, _failure_reader(identity), action=INVOKE, now=self._clock.now()
+            )
 
     async def _opened(self, client: BedrockClient, call: _Call) -> _Events | ProviderFailure:
         try:
@@ -159,6 +242,24 @@ class Bedrock:
 
     def _failure(self, error: Exception, call: _Call, action: str) -> ProviderFailure:
         return read_failure(error, call.failures, action=action, now=self._clock.now())
+
+
+async def _read(body: _Body) -> bytes:
+    """All of it, below the limit of every answer, which egress leaves to who reads a stream."""
+    read: list[bytes] = []
+    left = ANSWER_BYTES_MAX
+    with closing(body):
+        while piece := await body.read(_PIECE_BYTES):
+            left -= len(piece)
+            if left < 0:
+                raise AnswerTooLarge
+            read.append(piece)
+    return b"".join(read)
+
+
+def _counted(answer: Mapping[str, Any]) -> int | None:
+    told = answer["ResponseMetadata"]["HTTPHeaders"].get(_INPUT_TOKENS, "")
+    return int(told) if told.isascii() and told.isdigit() else None
 
 
 async def _let_end(events: AsyncIterator[dict[str, Any]]) -> None:

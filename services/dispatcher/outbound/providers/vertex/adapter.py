@@ -6,16 +6,18 @@ completions. All three are called with an access token, which may die before its
 is asked once more with a fresh one, and then the key is refused.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.conversation import Refused
+from services.dispatcher.domain.embedding import EmbeddingRequest
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.providers.anthropic.messages_request import write_messages
 from services.dispatcher.outbound.providers.completions_client import (
@@ -23,10 +25,12 @@ from services.dispatcher.outbound.providers.completions_client import (
     CompletionsClient,
     Dialect,
 )
+from services.dispatcher.outbound.providers.embedding_batches import NO_EMBEDDINGS, in_batches
 from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET
 from services.dispatcher.outbound.providers.openai_dialect import OpenAIDialect
 from services.dispatcher.outbound.providers.openai_request import request_body
 from services.dispatcher.outbound.providers.quirks import VERTEX_PARTNERS
+from services.dispatcher.outbound.providers.vertex import embeddings
 from services.dispatcher.outbound.providers.vertex.gemini_dialect import GeminiDialect
 from services.dispatcher.outbound.providers.vertex.gemini_request import write_gemini
 from services.dispatcher.outbound.providers.vertex.hosts import Place, place_of
@@ -44,6 +48,7 @@ _UNAUTHORIZED: Final = 401
 _NOT_JSON: Final = ProviderFailure(failure=FailureClass.PROVIDER_ERROR, status=200, code="not_json")
 _PARTNERS: Final = OpenAIDialect(VERTEX_PARTNERS)
 _encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +97,9 @@ class Vertex:
         written = self._write(attempt, secret, request, streamed=False)
         if isinstance(written, ProviderFailure):
             return written
-        token = await self._tokens.get(secret)
-        if isinstance(token, ProviderFailure):
-            return token
-        answer = await self._client.complete(written.call(token, secret))
-        if not _is_dead(answer):
-            return answer
-        token = await self._tokens.get(secret, not_this=token)
-        if isinstance(token, ProviderFailure):
-            return token
-        return await self._client.complete(written.call(token, secret))
+        return await self._with_token(
+            secret, lambda token: self._client.complete(written.call(token, secret))
+        )
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
@@ -128,6 +126,41 @@ class Vertex:
             token = await self._tokens.get(secret, not_this=token)
         yield token
 
+    async def embed(
+        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+    ) -> Embeddings | ProviderFailure:
+        """Ask for embeddings of Google's own models, Gemini's for one text at a time."""
+        if not isinstance(secret, VertexSecret):
+            return WRONG_SECRET
+        if attempt.endpoint.api not in {None, "gemini"}:
+            return NO_EMBEDDINGS
+        place = self._place(attempt, secret)
+        if isinstance(place, ProviderFailure):
+            return place
+        texts, task = request.texts, embeddings.task_type(request)
+        if isinstance(texts, Refused):
+            return texts.at_provider()
+        if isinstance(task, Refused):
+            return task.at_provider()
+        model = attempt.endpoint.provider_model
+        url = place.model("google", model, embeddings.METHOD)
+
+        async def ask(batch: Sequence[str]) -> Embeddings | ProviderFailure:
+            body = embeddings.write_body(request, batch, task)
+            answer = await self._with_token(
+                secret, lambda token: self._exchange(place, url, body, token, secret)
+            )
+            if isinstance(answer, ProviderFailure):
+                return answer
+            return embeddings.read_answer(answer, inputs=len(batch))
+
+        return await in_batches(
+            texts,
+            ask,
+            inputs_max=embeddings.inputs_max(model),
+            bytes_max=embeddings.BATCH_BYTES_MAX,
+        )
+
     async def check(
         self,
         attempt: Attempt,  # noqa: ARG002 - a service account is good for a project, not a model
@@ -145,27 +178,26 @@ class Vertex:
         place = place_of(secret, base_url=self._base_url)
         if isinstance(place, ProviderFailure):
             return place
+        return await self._with_token(secret, lambda token: self._count(place, token, secret))
+
+    async def _with_token(
+        self, secret: VertexSecret, ask: Callable[[str], Awaitable[T]]
+    ) -> T | ProviderFailure:
+        """Ask with an access token, and once more with a fresh one when it is dead."""
         token = await self._tokens.get(secret)
         if isinstance(token, ProviderFailure):
             return token
-        found = await self._count(place, token, secret)
-        if not _is_dead(found):
-            return found
+        answer = await ask(token)
+        if not _is_dead(answer):
+            return answer
         token = await self._tokens.get(secret, not_this=token)
-        return (
-            token if isinstance(token, ProviderFailure) else await self._count(place, token, secret)
-        )
+        return token if isinstance(token, ProviderFailure) else await ask(token)
 
     async def _count(
         self, place: Place, token: str, secret: VertexSecret
     ) -> ProviderFailure | None:
-        answer = await self._client.exchange(
-            place.model("google", CHECK_MODEL, "countTokens"),
-            hosts=place.hosts,
-            headers=_headers(token),
-            body=_CHECK_BODY,
-            secrets=(token, secret.private_key),
-        )
+        url = place.model("google", CHECK_MODEL, "countTokens")
+        answer = await self._exchange(place, url, _CHECK_BODY, token, secret)
         if isinstance(answer, ProviderFailure):
             return answer
         try:
@@ -174,12 +206,26 @@ class Vertex:
             return _NOT_JSON
         return None
 
+    async def _exchange(
+        self, place: Place, url: str, body: bytes, token: str, secret: VertexSecret
+    ) -> bytes | ProviderFailure:
+        return await self._client.exchange(
+            url,
+            hosts=place.hosts,
+            headers=_headers(token),
+            body=body,
+            secrets=(token, secret.private_key),
+        )
+
     def _write(
         self, attempt: Attempt, secret: VertexSecret, request: ChatRequest, *, streamed: bool
     ) -> _Written | ProviderFailure:
-        place = place_of(secret, base_url=self._base_url)
+        place = self._place(attempt, secret)
         if isinstance(place, ProviderFailure):
             return place
+        return _WRITERS[attempt.endpoint.api or "gemini"](place, attempt, request, streamed)
+
+    def _place(self, attempt: Attempt, secret: VertexSecret) -> Place | ProviderFailure:
         regions = attempt.endpoint.regions
         if regions and secret.region not in regions:
             return ProviderFailure(
@@ -187,7 +233,7 @@ class Vertex:
                 code="region_without_model",
                 raw=f"the key's region is {secret.region}, and the model is served in {', '.join(regions)} only",
             )
-        return _WRITERS[attempt.endpoint.api or "gemini"](place, attempt, request, streamed)
+        return place_of(secret, base_url=self._base_url)
 
 
 def _is_dead(answer: object) -> bool:
