@@ -169,6 +169,11 @@ async def test_a_server_that_goes_while_nothing_is_asked_is_unavailable() -> Non
     )
     with pytest.raises(Unavailable, match="connection lost"), translate():
         await connection.execute("select 1")
+    with pytest.raises(Unavailable, match="connection lost"), translate():
+        try:
+            await connection.execute("select 1")
+        finally:
+            await connection.execute("rollback")
     connection.terminate()
     server.close()
     async with asyncio.timeout(5):
