@@ -46,12 +46,15 @@ account: $(READY) ## make an account: NAME=; the last line is JSON with its keys
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
 
-account-policy: $(READY) ## change an account: ACCOUNT= [FREE_REQUESTS=] [FEE_PERCENT=] [BYOK_ONLY=true|false]
+account-policy: $(READY) ## change an account: ACCOUNT= [ALLOTMENT=requests|list_cost] [FREE_REQUESTS=] [FREE_LIST_COST=] [FEE_PERCENT=] [BYOK_ONLY=true|false] [SHARED_LIMITS=json]
 	$(call need,ACCOUNT,ACCOUNT=01a2... FREE_REQUESTS=1000 FEE_PERCENT=5 BYOK_ONLY=true)
 	$(OPERATIONS) account-policy --account "$$ACCOUNT" \
+		$${ALLOTMENT:+--allotment "$$ALLOTMENT"} \
 		$${FREE_REQUESTS:+--free-requests "$$FREE_REQUESTS"} \
+		$${FREE_LIST_COST:+--free-list-cost "$$FREE_LIST_COST"} \
 		$${FEE_PERCENT:+--fee-percent "$$FEE_PERCENT"} \
-		$${BYOK_ONLY:+--byok-only "$$BYOK_ONLY"}
+		$${BYOK_ONLY:+--byok-only "$$BYOK_ONLY"} \
+		$${SHARED_LIMITS:+--shared-limits "$$SHARED_LIMITS"}
 
 api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) BYOK_ONLY=true|false
 	$(call need,KEY_HASH,KEY_HASH=9f86d0... BYOK_ONLY=true)

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
@@ -18,6 +19,8 @@ from deploy.product import Product
 from tests.support.credit_secrets import INGRESS_SETTINGS
 
 _REQUEST_SECONDS_MAX = 60
+# chosen with --hypothesis-profile; 100 examples without it
+settings.register_profile("thorough", max_examples=10_000)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from services.billing.domain.evidence import Evidence
 from services.billing.domain.hold import Hold
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.period import Period
+from services.billing.domain.rate_limit import RateWindow
 from services.billing.domain.spending import DaySpent
 from shared.events.codec import Received
 from shared.events.envelope import CallReply
@@ -20,9 +21,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """What a page is to hold. Naming an account makes it and locks it.
+    """What a page is to hold. Naming an account makes it and locks it; `hold_ids` come with generations.
 
-    Naming a payment locks it, and the account that it was credited to.
+    Naming a payment locks it, and the account that it was credited to. `key_days` are API keys with
+    the days of their generations, of which limits are to be known; `rate_windows` are of one minute.
     """
 
     account_ids: set[AccountId] = field(default_factory=set)
@@ -32,6 +34,8 @@ class Scope:
     movement_keys: set[tuple[AccountId, str]] = field(default_factory=set)
     refunded_account_ids: set[AccountId] = field(default_factory=set)
     payment_ids: set[str] = field(default_factory=set)
+    key_days: set[tuple[AccountId, ApiKeyHash, date]] = field(default_factory=set)
+    rate_windows: set[RateWindow] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,10 @@ class Ledger(Protocol):
 
     async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
         """Forget facts taken in before a moment from which none can come again."""
+        ...
+
+    async def forget_minutes(self, before: datetime) -> None:
+        """Forget what rate limits counted in minutes that began before a moment."""
         ...
 
     async def open_month(self, month: str) -> None:

@@ -193,7 +193,7 @@ def _build(
     generation = RunGeneration(
         wire_keys=VaultWireKeys(transit, clock=clock, scope=background),
         planner=planner,
-        authorizer=AuthorizeAttempt(balances=balances, spending=KafkaSpending(calls)),
+        authorizer=AuthorizeAttempt(balances=balances, spending=KafkaSpending(calls), clock=clock),
         secrets=secrets,
         caller=CallProvider(
             providers=providers,

@@ -5,12 +5,18 @@ Amounts are integer nano-USD.
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from shared.events.envelope import CallReply, Event, Heartbeat, StateEvent
+from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
+
+AllotmentRule = Literal["requests", "list_cost"]
+"""By what a month's waived BYOK use is measured: successful requests, or their list cost."""
+LimitReset: TypeAlias = Literal["daily", "weekly", "monthly"]
+"""When an API key's limit begins anew: at midnight UTC of each day, Monday, or first of the month."""
 
 SPENDING_KEYS_MAX: Final = 100
 """API keys that one question may name."""
@@ -19,8 +25,9 @@ SPENDING_KEYS_MAX: Final = 100
 class AuthorizeSpend(Event, frozen=True, kw_only=True):
     """May this attempt begin? Reserves a waived slot or the worst-case fee (BYOK), or the worst case.
 
-    `worst_case_nano_usd` is the list cost of the largest possible answer. The hold is replaced by
-    that of a later attempt of the same generation, and expires at `hold_until`.
+    `worst_case_nano_usd` is the list cost of the largest possible answer, `worst_case_tokens` the
+    tokens of prompt and answer. The hold is replaced by that of a later attempt of the same
+    generation, and expires at `hold_until`.
     """
 
     hold_id: HoldId
@@ -31,6 +38,7 @@ class AuthorizeSpend(Event, frozen=True, kw_only=True):
     is_byok: bool
     provider: str
     worst_case_nano_usd: int
+    worst_case_tokens: int = 0
     hold_until: datetime
 
 
@@ -50,13 +58,41 @@ class SpendAuthorized(CallReply, frozen=True, kw_only=True):
     fee_percent: Decimal | None = None
 
 
-class SpendRefused(CallReply, frozen=True, kw_only=True):
-    """The attempt may not begin."""
+class KeyLimitReached(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit of an API key that refused. What runs already counts with its worst case.
 
-    code: Literal["insufficient_credits", "already_ended"]
+    `limit_reset` and `resets_at` are None for a limit that never begins anew.
+    """
+
+    limit_nano_usd: int
+    left_nano_usd: int
+    limit_reset: LimitReset | None
+    resets_at: datetime | None
+
+
+class RateLimitReached(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit of shared capacity that refused: this many requests or tokens in a clock's minute."""
+
+    counted: Literal["requests", "tokens"]
+    limit: int
+    remaining: int
+    resets_at: datetime
+
+
+class SpendRefused(CallReply, frozen=True, kw_only=True):
+    """The attempt may not begin.
+
+    `needed_nano_usd` of credits would be held and `available_nano_usd` are there, or are left of the
+    key's limit. `affordable_nano_usd` is the largest worst case that credits and limit allow.
+    """
+
+    code: Literal["insufficient_credits", "already_ended", "key_limit_exceeded", "rate_limited"]
     message: str
     needed_nano_usd: int
     available_nano_usd: int
+    affordable_nano_usd: int | None = None
+    key_limit: KeyLimitReached | None = None
+    rate_limit: RateLimitReached | None = None
 
 
 class HoldsReleased(CallReply, frozen=True, kw_only=True):
@@ -162,7 +198,14 @@ class SpendingByKey(CallReply, frozen=True, kw_only=True):
 
 
 class FeeDeducted(Event, frozen=True, kw_only=True):
-    """A BYOK generation beyond the allotment: its fee was taken from credits."""
+    """A BYOK generation beyond the allotment: its fee was taken from credits.
+
+    `list_cost_nano_usd` is the sum of `usage` at `prices`, rounded; `fee_nano_usd` is `fee_percent` of
+    the exact sum, and `fee_nano_usd_max`, where a hold promised it, at most that. Then come the
+    `allotment_rule` of `month` and where the allotment stood: `allotment_used` requests, and
+    `list_cost_used_nano_usd` waived, this generation included. `uncollected_nano_usd` is what credits
+    did not cover.
+    """
 
     generation_id: GenerationId
     account_id: AccountId
@@ -174,10 +217,18 @@ class FeeDeducted(Event, frozen=True, kw_only=True):
     month: str
     allotment_used: int
     credits_nano_usd: int
+    allotment_rule: AllotmentRule = "requests"
+    free_requests: int | None = None
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int | None = None
+    fee_nano_usd_max: int | None = None
+    uncollected_nano_usd: int = 0
+    usage: Usage | None = None
+    prices: Prices | None = None
 
 
 class FeeWaived(Event, frozen=True, kw_only=True):
-    """A BYOK generation within the allotment: `fee_nano_usd` is 0."""
+    """A BYOK generation within the allotment: `fee_nano_usd` is 0. Fields as of `FeeDeducted`."""
 
     generation_id: GenerationId
     account_id: AccountId
@@ -189,10 +240,16 @@ class FeeWaived(Event, frozen=True, kw_only=True):
     month: str
     allotment_used: int
     credits_nano_usd: int
+    allotment_rule: AllotmentRule = "requests"
+    free_requests: int | None = None
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int | None = None
+    usage: Usage | None = None
+    prices: Prices | None = None
 
 
 class CreditsCharged(Event, frozen=True, kw_only=True):
-    """A generation on shared capacity was paid with credits.
+    """A generation on shared capacity was paid with credits: `usage` at `prices`, rounded once.
 
     `uncollected_nano_usd` is what credits did not cover, which only a hold that ran out allows.
     """
@@ -206,6 +263,8 @@ class CreditsCharged(Event, frozen=True, kw_only=True):
     uncollected_nano_usd: int = 0
     month: str
     credits_nano_usd: int
+    usage: Usage | None = None
+    prices: Prices | None = None
 
 
 class CreditsAdded(Event, frozen=True, kw_only=True):
@@ -281,8 +340,10 @@ class ChargeReversed(Event, frozen=True, kw_only=True):
 class AccountBalance(StateEvent, frozen=True, kw_only=True):
     """What an account may still spend. `credits_nano_usd` excludes what is held.
 
-    `allotment_used` counts posted and reserved requests of `month` (UTC). `policy_version` is that
-    of the `AccountChanged` that fee percent and allotment come from, 0 before the first.
+    `allotment_rule` says which allotment counts. `allotment_used` counts posted and reserved requests of
+    `month` (UTC), `list_cost_used_nano_usd` what was waived and what is reserved for running ones.
+    `policy_version` is that of the `AccountChanged` that fee percent and allotment come from, 0
+    before the first.
     """
 
     account_id: AccountId
@@ -293,6 +354,9 @@ class AccountBalance(StateEvent, frozen=True, kw_only=True):
     free_requests: int
     fee_percent: Decimal
     policy_version: int
+    allotment_rule: AllotmentRule = "requests"
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int = 0
 
 
 class BillingHeartbeat(Heartbeat, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     rather than run and charged; at `deadline` it must have ended. `byok_only` is already the sum
     of the account's, the API key's and the request's own. `anthropic_betas` are the beta features that
     the client names for Anthropic's models (header `x-anthropic-beta`), their form checked. With
-    `api_key_limit_counts_byok` the API key has a limit that BYOK use counts towards too.
+    `api_key_limit_counts_byok` the API key has a limit that BYOK use counts towards too, so billing is
+    asked before each of them.
     """
 
     HAS_CONTENT: ClassVar[bool] = True

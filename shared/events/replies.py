@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from shared.events.billing import KeyLimitReached, RateLimitReached
 from shared.ids import CredentialId
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
@@ -163,12 +164,27 @@ class ReplyCompleted(
     system_fingerprint: str | None = None
 
 
+class PaymentRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a 402 of ours is about: the request needs more than credits or the key's limit allow.
+
+    `affordable_max_tokens` is the largest `max_tokens` that would fit, 0 when not even one token
+    does; both counts are None for what has no answer in tokens (embeddings). `key_limit` is there when the key's limit is what refused.
+    """
+
+    needed_nano_usd: int
+    available_nano_usd: int
+    requested_max_tokens: int | None = None
+    affordable_max_tokens: int | None = None
+    key_limit: KeyLimitReached | None = None
+
+
 class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
     """The end of a reply that failed. `status` is the HTTP status that the client should see.
 
     `error_type` is one of OpenRouter's error types; `raw` is the provider's own message, cut and
     redacted. `abandon` says that a fact may be on its way which calls the generation completed: the
-    ingress, who ends the answer with this error, takes it back.
+    ingress, who ends the answer with this error, takes it back. `payment` is of a 402 and
+    `rate_limit` of a 429 that are OpenRoute's own.
     """
 
     status: int
@@ -180,6 +196,8 @@ class ReplyFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed", omit_
     retry_after_seconds: int | None = None
     attempts: tuple[AttemptSummary, ...] = ()
     abandon: bool = False
+    payment: PaymentRequired | None = None
+    rate_limit: RateLimitReached | None = None
 
 
 ReplyPart = ReplyStarted | ReplyDelta | ReplyVectors | ReplyCompleted | ReplyFailed

@@ -192,8 +192,8 @@ API_KEYS_STATE = Topic(
     key="API key hash",
     events=(accounts.ApiKeyChanged,),
     producers=("ingress", "operations"),
-    consumers=("ingress",),
-    why="caches of API keys forget what changed",
+    consumers=("ingress", "billing"),
+    why="caches of API keys forget what changed; billing enforces their limits",
     partitions=1,
 )
 CREDENTIALS_COMMANDS = Topic(

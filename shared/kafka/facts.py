@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
-from shared.events.topics import SMALL_RECORD_BYTES_MAX, Topic
+from shared.events.topics import SMALL_RECORD_BYTES_MAX, Kind, Topic
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import (
     Intake,
@@ -56,6 +56,7 @@ class FactsConsumer:
         self._config = config
         self._group = group
         self._topics = [topic.name for topic in topics]
+        self._states = frozenset(topic.name for topic in topics if topic.kind is Kind.STATE)
         self._handle = handle
         self._dead_letters = dead_letters
         self._clock = clock
@@ -115,6 +116,8 @@ class FactsConsumer:
     async def _effect(self, records: Sequence[Any]) -> None:
         readable: list[tuple[Any, Received]] = []
         for record in records:
+            if record.value is None and record.topic in self._states:
+                continue  # a tombstone: nothing is left to be told of its key
             try:
                 readable.append((record, decode_record(record)))
                 self._dead_letters.readable()

@@ -52,19 +52,26 @@ async def migrate(pool: Pool, folder: Path) -> list[str]:
     with translate():
         async with pool.acquire() as connection:
             # A migration may take longer than a statement of the hot path; our deadlines replace
-            # the server's. The pool's reset puts the settings back and frees the lock.
+            # the server's.
             await connection.execute("set statement_timeout = 0; set lock_timeout = 0")
-            await connection.execute(
-                "select pg_advisory_lock("
-                "hashtextextended('openroute.migrations.' || current_schema(), 0))",
-                timeout=_LOCK_WAIT_SECONDS,
-            )
-            await connection.execute(_TABLE)
-            rows = await connection.fetch("select name, sha256 from migrations")
-            pending = _pending(files, {row["name"]: row["sha256"] for row in rows})
-            for file in pending:
-                await _apply(connection, file)
+            try:
+                pending = await _bring_up(connection, files)
+            finally:
+                await connection.execute("reset all; select pg_advisory_unlock_all()")
     return [file.name for file in pending]
+
+
+async def _bring_up(connection: Connection, files: Sequence[_File]) -> list[_File]:
+    await connection.execute(
+        "select pg_advisory_lock(hashtextextended('openroute.migrations.' || current_schema(), 0))",
+        timeout=_LOCK_WAIT_SECONDS,
+    )
+    await connection.execute(_TABLE)
+    rows = await connection.fetch("select name, sha256 from migrations")
+    pending = _pending(files, {row["name"]: row["sha256"] for row in rows})
+    for file in pending:
+        await _apply(connection, file)
+    return pending
 
 
 def _read(folder: Path) -> list[_File]:

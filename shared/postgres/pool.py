@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     Connection: TypeAlias = (
         asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     )
+    _AsyncpgConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 else:
     Pool = asyncpg.Pool
+    _AsyncpgConnection = asyncpg.Connection
     Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 T = TypeVar("T")
@@ -84,6 +86,19 @@ async def in_transaction(
     raise ValueError("attempts_max must be at least 1")
 
 
+class _PooledConnection(_AsyncpgConnection):
+    """A connection that comes back as it went out.
+
+    asyncpg would ask the server to forget settings, cursors and locks of the session each time, and
+    the answer of whoever waits for the transaction would wait for that. Who changes a session puts it
+    back (`migrate`); open transactions are ended all the same.
+    """
+
+    @override
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class _DeadlinePool(asyncpg.Pool):
     """A pool whose every acquisition has a deadline, `pool.fetch` and its like included."""
 
@@ -123,7 +138,7 @@ def _new_pool(config: PostgresConfig, application_name: str) -> Pool:
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
         init=_set_codecs,
         loop=asyncio.get_running_loop(),
-        connection_class=asyncpg.Connection,
+        connection_class=_PooledConnection,
         record_class=asyncpg.Record,
         timeout=config.connect_timeout_seconds,
         command_timeout=config.statement_timeout_seconds + _CLIENT_MARGIN_SECONDS,

@@ -15,9 +15,14 @@ _JOINED_MAX: Final = 50
 class Publications:
     """What is handed over goes out at once, several transactions together when there are many."""
 
-    def __init__(self, relay: OutboxRelay) -> None:
-        """`run` publishes; until then what is handed over waits."""
+    def __init__(self, relay: OutboxRelay, *, gather_seconds: float = 0.0) -> None:
+        """`run` publishes; until then what is handed over waits.
+
+        With `gather_seconds` the first one waits that long for others to come along: a publication
+        costs a transaction and a send of its own, whatever number of keys it tells of.
+        """
         self._relay = relay
+        self._gather_seconds = gather_seconds
         self._waiting: deque[Written] = deque()
         self._handed = asyncio.Event()
 
@@ -31,6 +36,8 @@ class Publications:
         """Publish until cancelled."""
         while True:
             await self._handed.wait()
+            if self._gather_seconds:
+                await asyncio.sleep(self._gather_seconds)
             await self.publish_waiting()
 
     async def publish_waiting(self) -> None:

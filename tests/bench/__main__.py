@@ -33,6 +33,8 @@ from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import open_consumer
 from tests.bench.adapters import added_by_adapters
+from tests.bench.admission import Admission
+from tests.bench.posting import Posting
 from tests.bench.report import Comparison, Report
 
 MODEL: Final = "openai/gpt-4o"
@@ -45,6 +47,8 @@ _SETTLED_ROUNDS: Final = 2
 """The broker's machine code is made while it runs: cold, it takes three times the CPU a request. It is
 warm when twice in a row ten seconds of load save less than a tenth of that."""
 SECONDS: Final = 6
+AUTHORIZED_PER_SECOND: Final = 100
+AUTHORIZED_SECONDS: Final = 10
 _LAG_SECONDS_MAX: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 
@@ -232,6 +236,33 @@ async def _until_committed(bootstrap_servers: str) -> float:
     raise TimeoutError("billing did not catch up")
 
 
+def admission_of(stack: Stack) -> Admission:
+    """`AuthorizeSpend` at a steady rate."""
+    servers = str(stack.manifest["kafka"])
+    return Admission(
+        **_measured("admission", servers, str(AUTHORIZED_PER_SECOND), str(AUTHORIZED_SECONDS))
+    )
+
+
+def posting_of(stack: Stack) -> Posting:
+    """Generations booked in the stack's own PostgreSQL."""
+    return Posting(**_measured("posting", str(stack.manifest["postgres"]["billing"])))
+
+
+def _measured(module: str, *arguments: str) -> dict[str, Any]:
+    """What a program beside this one measured, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.bench.{module}", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def main() -> int:
     """Measure, print and write the report; 0."""
     report = Report(REPOSITORY / ".local" / "bench")
@@ -249,6 +280,10 @@ def main() -> int:
             report.add(compare(bare, product, "plain", connections=1, report=report))
             report.add(compare(bare, product, "plain", connections=32, report=report))
             report.lag_seconds = billing_lag(stack)
+            report.progress(f"AuthorizeSpend at {AUTHORIZED_PER_SECOND} a second")
+            report.admission = admission_of(stack)
+            report.progress("generations posted a second")
+            report.posting = posting_of(stack)
             report.add(compare(bare, product, "streams", connections=200, report=report))
         report.rss = {name: rss_megabytes(pid) for name, pid in stack.manifest["pids"].items()}
         report.write()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.adapters import Added
+from tests.bench.admission import Admission
+from tests.bench.posting import Posting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Report:
     added: list[Added] = field(default_factory=list)
     rss: dict[str, float] = field(default_factory=dict)
     lag_seconds: float = 0.0
+    admission: Admission | None = None
+    posting: Posting | None = None
 
     def progress(self, text: str) -> None:
         """Say what is being measured now."""
@@ -50,6 +54,7 @@ class Report:
             *map(_line, self.comparisons),
             *map(_added_line, self.added),
             f"billing caught up {self.lag_seconds:.2f} s after the load",
+            *_billing_lines(self.admission, self.posting),
             "resident memory: "
             + ", ".join(f"{name} {megabytes:.0f} MB" for name, megabytes in self.rss.items()),
         ]
@@ -62,11 +67,28 @@ class Report:
                     "added_by_adapters": [asdict(added) for added in self.added],
                     "rss_megabytes": self.rss,
                     "billing_lag_seconds": self.lag_seconds,
+                    "admission": None if self.admission is None else asdict(self.admission),
+                    "posting": None if self.posting is None else asdict(self.posting),
                 },
                 indent=2,
             ),
             encoding="utf-8",
         )
+
+
+def _billing_lines(admission: Admission | None, posting: Posting | None) -> list[str]:
+    lines: list[str] = []
+    if admission is not None:
+        lines.append(
+            f"AuthorizeSpend at {admission.per_second:.0f} a second: p50 {admission.p50_ms:.2f} ms, "
+            f"p99 {admission.p99_ms:.2f} ms of {admission.calls} calls, {admission.failed} failed"
+        )
+    if posting is not None:
+        lines.append(
+            f"billing posts {posting.booked_per_second:,.0f} generations a second, and passes over "
+            f"{posting.repeated_per_second:,.0f} that come again; problems: {posting.problems}"
+        )
+    return lines
 
 
 def _added_line(added: Added) -> str:

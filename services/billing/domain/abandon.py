@@ -90,7 +90,12 @@ def _reverse(page: Page, settlement: Settlement) -> None:
         LedgerAccount.UNCOLLECTED,
     )
     if settlement.kind.counts_in_allotment:
-        page.change_allotment(account_id, month, used=-1)
+        page.change_allotment(
+            account_id,
+            month,
+            used=-1,
+            list_cost_used_nano_usd=-settlement.waived_list_cost_nano_usd,
+        )
     page.spend(
         (account_id, settlement.api_key_hash, day_of_generation(generation_id)),
         credits_nano_usd=-collected,

@@ -1,10 +1,9 @@
 """What an account may still spend."""
 
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass, field, replace
 
 from services.billing.domain.ledger import LedgerAccount, Transfer
-from services.billing.domain.policy import FeePolicy
+from services.billing.domain.policy import FeePolicy, OwnPolicy
 from shared.ids import AccountId
 
 
@@ -20,8 +19,7 @@ class Account:
     available_nano_usd: int = 0
     held_nano_usd: int = 0
     version: int = 0
-    fee_percent: Decimal | None = None
-    free_requests: int | None = None
+    own_policy: OwnPolicy = field(default_factory=OwnPolicy)
     policy_version: int = 0
 
     def after(self, transfer: Transfer) -> "Account":
@@ -34,25 +32,57 @@ class Account:
 
     def policy(self, installation: FeePolicy) -> FeePolicy:
         """The fee policy that holds for this account."""
-        return installation.overridden(self.fee_percent, self.free_requests)
+        return installation.overridden(self.own_policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allotment:
-    """The BYOK requests of one account and month: made with success, and promised to running ones.
+    """The BYOK use of one account and month: what was had, and what running requests may still take.
 
-    `used` may exceed what is free: requests with a fee count as well.
+    `used` counts successful requests, those with a fee as well, so it may exceed what is free;
+    `list_cost_used_nano_usd` sums up what was waived. Reserved are the requests that were promised
+    a waiver, and their worst cases. All four are kept whichever rule holds, so that the rule may
+    change within a month.
     """
 
     used: int = 0
     reserved: int = 0
+    list_cost_used_nano_usd: int = 0
+    list_cost_reserved_nano_usd: int = 0
 
-    def changed(self, *, used: int = 0, reserved: int = 0) -> "Allotment":
+    def changed(
+        self,
+        *,
+        used: int = 0,
+        reserved: int = 0,
+        list_cost_used_nano_usd: int = 0,
+        list_cost_reserved_nano_usd: int = 0,
+    ) -> "Allotment":
         """The allotment after adding to its counters; ValueError below zero."""
-        changed = Allotment(used=self.used + used, reserved=self.reserved + reserved)
-        if changed.used < 0 or changed.reserved < 0:
+        used += self.used
+        reserved += self.reserved
+        list_cost_used_nano_usd += self.list_cost_used_nano_usd
+        list_cost_reserved_nano_usd += self.list_cost_reserved_nano_usd
+        if (
+            used < 0
+            or reserved < 0
+            or list_cost_used_nano_usd < 0
+            or list_cost_reserved_nano_usd < 0
+        ):
             raise ValueError("an allotment cannot fall below zero")
-        return changed
+        return Allotment(
+            used=used,
+            reserved=reserved,
+            list_cost_used_nano_usd=list_cost_used_nano_usd,
+            list_cost_reserved_nano_usd=list_cost_reserved_nano_usd,
+        )
+
+    def has_left(self, policy: FeePolicy) -> bool:
+        """Whether one more generation is waived: all of it, if anything at all is left."""
+        if policy.allotment_rule == "requests":
+            return self.used + self.reserved < policy.free_requests
+        taken = self.list_cost_used_nano_usd + self.list_cost_reserved_nano_usd
+        return taken < policy.free_list_cost_nano_usd
 
 
 def _change(transfer: Transfer, account: LedgerAccount) -> int:

@@ -1,9 +1,11 @@
-"""An account's own fee policy, as ingress tells of it."""
+"""What ingress tells: an account's own policy, and the limits of API keys."""
 
 from dataclasses import replace
 
+from services.billing.domain.key_limit import KeyLimit
 from services.billing.domain.page import Page
-from shared.events.accounts import AccountChanged
+from services.billing.domain.policy import OwnPolicy
+from shared.events.accounts import AccountChanged, ApiKeyChanged
 
 
 def change_policy(page: Page, change: AccountChanged) -> None:
@@ -15,8 +17,28 @@ def change_policy(page: Page, change: AccountChanged) -> None:
     page.change_account(
         replace(
             account,
-            fee_percent=change.fee_percent,
-            free_requests=change.free_requests,
+            own_policy=OwnPolicy(
+                fee_percent=change.fee_percent,
+                allotment_rule=change.allotment_rule,
+                free_requests=change.free_requests,
+                free_list_cost_nano_usd=change.free_list_cost_nano_usd,
+            ),
             policy_version=change.version,
         )
+    )
+    page.entries.shared_limits[change.account_id] = change.shared_limits
+
+
+def change_key_limit(page: Page, change: ApiKeyChanged) -> None:
+    """Take over an API key's limit; of two versions the later counts, here as in the books."""
+    known = page.entries.key_limits.get(change.api_key_hash)
+    if known is not None and change.version < known.version:
+        page.entries.duplicates += 1
+        return
+    page.entries.key_limits[change.api_key_hash] = KeyLimit(
+        api_key_hash=change.api_key_hash,
+        limit_nano_usd=change.limit_nano_usd,
+        limit_reset=change.limit_reset,
+        include_byok=change.include_byok_in_limit,
+        version=change.version,
     )

@@ -4,12 +4,12 @@ from typing import TypeAlias
 
 from services.billing.domain.generation import month_of_generation
 from services.billing.domain.settle import delivered_cost
-from shared.events.accounts import AccountChanged
+from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.envelope import Event
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.money import parse_percent
 
-Fact: TypeAlias = GenerationFinished | GenerationAbandoned | AccountChanged
+Fact: TypeAlias = GenerationFinished | GenerationAbandoned | AccountChanged | ApiKeyChanged
 
 
 def checked_fact(event: Event) -> Fact:
@@ -27,8 +27,12 @@ def checked_fact(event: Event) -> Fact:
         case AccountChanged():
             if event.fee_percent is not None:
                 parse_percent(event.fee_percent)
-            if event.free_requests is not None and event.free_requests < 0:
-                raise ValueError("free_requests must not be below zero")
+            if (event.free_requests or 0) < 0 or (event.free_list_cost_nano_usd or 0) < 0:
+                raise ValueError("an allotment must not be below zero")
+            return event
+        case ApiKeyChanged():
+            if event.limit_nano_usd is not None and event.limit_nano_usd < 0:
+                raise ValueError("limit_nano_usd must not be below zero")
             return event
         case _:
             raise ValueError("billing does not book this")

@@ -48,6 +48,16 @@ class Settlement:
     collected_nano_usd: int = 0
     uncollected_nano_usd: int = 0
 
+    @property
+    def due_nano_usd(self) -> int:
+        """What it cost, whoever paid it."""
+        return self.collected_nano_usd + self.uncollected_nano_usd
+
+    @property
+    def waived_list_cost_nano_usd(self) -> int:
+        """What it takes of an allotment that is measured by list cost."""
+        return self.list_cost_nano_usd if self.kind is SettlementKind.FEE_WAIVED else 0
+
 
 class AbandonmentKind(StrEnum):
     """Who said that nothing may be charged."""

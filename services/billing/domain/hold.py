@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from shared.events.billing import SpendRefused
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId, RunId
 
 
@@ -21,8 +22,10 @@ class HoldEnding(StrEnum):
 class Hold:
     """A promise to one attempt.
 
-    BYOK: either a waived slot of the month's allotment (`waived`, no money), or the fee of the
-    worst case at `fee_percent`. Shared capacity: the worst case, `fee_percent` None.
+    BYOK: either a share of the month's allotment (`waived`: one request and its worst case, no
+    money), or the fee of the worst case at `fee_percent`. Shared capacity: the worst case,
+    `fee_percent` None, and it counts in `rate_minute` with `worst_case_tokens`. `input_hash` is that
+    of the command which asked for it.
     """
 
     hold_id: HoldId
@@ -35,5 +38,19 @@ class Hold:
     provider: str
     waived: bool
     fee_percent: Decimal | None
+    worst_case_nano_usd: int
     amount_nano_usd: int
+    worst_case_tokens: int = 0
+    rate_minute: datetime | None = None
     hold_until: datetime
+    input_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A hold that was refused: the same command again gets the same answer."""
+
+    hold_id: HoldId
+    account_id: AccountId
+    input_hash: bytes
+    answer: SpendRefused

@@ -10,12 +10,13 @@ from datetime import date
 
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import Abandonment, Finished, Settlement
-from services.billing.domain.hold import Hold, HoldEnding
+from services.billing.domain.hold import Hold, HoldEnding, Refusal
+from services.billing.domain.key_limit import KeyLimit, KeyLimits
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
 from services.billing.domain.months import Months
 from services.billing.domain.movement import Movement
 from services.billing.domain.payment import Payment, PaymentReport
-from shared.events.billing import SpendRefused
+from services.billing.domain.rate_limit import LimitsByProvider, SharedUse
 from shared.events.envelope import Event
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId
 
@@ -50,13 +51,15 @@ class Entries:
     hold_endings: list[tuple[Hold, HoldEnding]] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     abandonments: list[Abandonment] = field(default_factory=list)
-    refusals: list[tuple[HoldId, AccountId, SpendRefused]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     payment_reports: list[PaymentReport] = field(default_factory=list)
     spent: dict[SpentKey, Spent] = field(default_factory=dict)
     fee_events: list[FeeEvent] = field(default_factory=list)
     changed_accounts: set[AccountId] = field(default_factory=set)
     changed_allotments: set[tuple[AccountId, str]] = field(default_factory=set)
+    key_limits: dict[ApiKeyHash, KeyLimit] = field(default_factory=dict)
+    shared_limits: dict[AccountId, LimitsByProvider | None] = field(default_factory=dict)
     duplicates: int = 0
 
 
@@ -73,11 +76,13 @@ class Page:
     open_holds: dict[GenerationId, Hold] = field(default_factory=dict)
     settlements: dict[GenerationId, Settlement] = field(default_factory=dict)
     abandonments: dict[GenerationId, Abandonment] = field(default_factory=dict)
-    refusals: dict[HoldId, SpendRefused] = field(default_factory=dict)
+    refusals: dict[HoldId, Refusal] = field(default_factory=dict)
     movements: dict[tuple[AccountId, str], Movement] = field(default_factory=dict)
     cash: dict[AccountId, int] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
     payment_reports: dict[str, list[PaymentReport]] = field(default_factory=dict)
+    key_limits: KeyLimits = field(default_factory=KeyLimits)
+    shared_use: SharedUse = field(default_factory=SharedUse)
     months: Months = field(default_factory=Months)
     entries: Entries = field(default_factory=Entries)
 
@@ -150,21 +155,39 @@ class Page:
         self.accounts[account.account_id] = account
 
     def change_allotment(
-        self, account_id: AccountId, month: str, *, used: int = 0, reserved: int = 0
+        self,
+        account_id: AccountId,
+        month: str,
+        *,
+        used: int = 0,
+        reserved: int = 0,
+        list_cost_used_nano_usd: int = 0,
+        list_cost_reserved_nano_usd: int = 0,
     ) -> None:
         """Add to an account's counters of a month."""
-        changed = self.allotment(account_id, month).changed(used=used, reserved=reserved)
-        self.allotments[account_id, month] = changed
+        self.allotments[account_id, month] = self.allotment(account_id, month).changed(
+            used=used,
+            reserved=reserved,
+            list_cost_used_nano_usd=list_cost_used_nano_usd,
+            list_cost_reserved_nano_usd=list_cost_reserved_nano_usd,
+        )
         self.entries.changed_allotments.add((account_id, month))
         self.change_account(self.account(account_id))
 
     def open(self, hold: Hold) -> None:
-        """Put a hold's money or slot aside."""
+        """Put a hold's money, or its share of the allotment, aside."""
         self.holds[hold.hold_id] = hold
         self.open_holds[hold.generation_id] = hold
         self.entries.holds.append(hold)
+        self.key_limits.opened(hold)
+        self.shared_use.opened(hold)
         if hold.waived:
-            self.change_allotment(hold.account_id, hold.month, reserved=1)
+            self.change_allotment(
+                hold.account_id,
+                hold.month,
+                reserved=1,
+                list_cost_reserved_nano_usd=hold.worst_case_nano_usd,
+            )
         self.book(
             TransferKind.HELD,
             hold.account_id,
@@ -177,12 +200,21 @@ class Page:
             hold_id=hold.hold_id,
         )
 
-    def close(self, hold: Hold, ending: HoldEnding, *, paid_nano_usd: int = 0) -> None:
+    def close(
+        self, hold: Hold, ending: HoldEnding, *, paid_nano_usd: int = 0, used_tokens: int = 0
+    ) -> None:
         """End an open hold; what was not paid from it returns to the account's credits."""
         del self.open_holds[hold.generation_id]
         self.entries.hold_endings.append((hold, ending))
+        self.key_limits.closed(hold)
+        self.shared_use.closed(hold, used_tokens)
         if hold.waived:
-            self.change_allotment(hold.account_id, hold.month, reserved=-1)
+            self.change_allotment(
+                hold.account_id,
+                hold.month,
+                reserved=-1,
+                list_cost_reserved_nano_usd=-hold.worst_case_nano_usd,
+            )
         self.book(
             TransferKind.RETURNED,
             hold.account_id,

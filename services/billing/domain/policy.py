@@ -3,17 +3,40 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from shared.events.billing import AllotmentRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPolicy:
+    """What an account has of its own; None keeps the installation's."""
+
+    fee_percent: Decimal | None = None
+    allotment_rule: AllotmentRule | None = None
+    free_requests: int | None = None
+    free_list_cost_nano_usd: int | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeePolicy:
-    """The percentage of list cost, and how many successful BYOK requests of a month are waived."""
+    """The percentage of list cost, and what of a month is waived.
+
+    `allotment_rule` says by what: so many successful BYOK requests, or so much list cost of them
+    (docs/adr/0011).
+    """
 
     fee_percent: Decimal
+    allotment_rule: AllotmentRule = "requests"
     free_requests: int
+    free_list_cost_nano_usd: int = 0
 
-    def overridden(self, fee_percent: Decimal | None, free_requests: int | None) -> "FeePolicy":
-        """The policy of an account: None keeps the installation's."""
+    def overridden(self, own: OwnPolicy) -> "FeePolicy":
+        """The policy of an account."""
+        free_list_cost = own.free_list_cost_nano_usd
         return FeePolicy(
-            fee_percent=self.fee_percent if fee_percent is None else fee_percent,
-            free_requests=self.free_requests if free_requests is None else free_requests,
+            fee_percent=self.fee_percent if own.fee_percent is None else own.fee_percent,
+            allotment_rule=own.allotment_rule or self.allotment_rule,
+            free_requests=self.free_requests if own.free_requests is None else own.free_requests,
+            free_list_cost_nano_usd=(
+                self.free_list_cost_nano_usd if free_list_cost is None else free_list_cost
+            ),
         )

@@ -14,20 +14,29 @@ from services.billing.domain.hold import Hold, HoldEnding
 from services.billing.domain.ledger import LedgerAccount, TransferKind
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
-from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
+from services.billing.domain.tell_settlement import tell_settlement
 from shared.events.generations import GenerationFinished
 from shared.events.usage import list_cost
 from shared.money import NanoUsd, PicoUsd, fee_of, rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Promise:
+    """What a BYOK attempt was told: `fee_nano_usd_max` is None where nothing was held for it."""
+
+    waived: bool
+    fee_percent: Decimal
+    fee_nano_usd_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Price:
-    """What a finished generation costs: `due_nano_usd`, by which rule."""
+    """What a finished generation costs: `due_nano_usd`, by which promise; shared capacity has none."""
 
     kind: SettlementKind
     list_cost_nano_usd: int
     due_nano_usd: int
-    fee_percent: Decimal
+    promise: _Promise | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +56,11 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
     hold = page.open_hold(fact.generation_id, fact.account_id)
     if cost is None or fact.generation_id in page.abandonments:
         if hold is not None:
-            page.close(hold, HoldEnding.RELEASED)
-        _record(page, fact, _nothing(fact))
+            page.close(hold, HoldEnding.RELEASED, used_tokens=_tokens_used(fact, hold))
+        _record(page, Finished(fact=fact, settlement=_nothing(fact)))
         return
-    price = _price(page, fact, cost, installation)
+    policy = page.account(fact.account_id).policy(installation)
+    price = _price(page, fact, cost, policy)
     collected = _collect(page, fact, price, hold)
     settlement = Settlement(
         generation_id=fact.generation_id,
@@ -63,16 +73,29 @@ def settle_finished(page: Page, fact: GenerationFinished, installation: FeePolic
         collected_nano_usd=collected.collected_nano_usd,
         uncollected_nano_usd=collected.uncollected_nano_usd,
     )
-    _record(page, fact, settlement)
+    finished = Finished(fact=fact, settlement=settlement)
+    _record(page, finished)
     if price.kind.counts_in_allotment:
-        page.change_allotment(fact.account_id, month_of_generation(fact.generation_id), used=1)
+        page.change_allotment(
+            fact.account_id,
+            month_of_generation(fact.generation_id),
+            used=1,
+            list_cost_used_nano_usd=settlement.waived_list_cost_nano_usd,
+        )
     page.spend(
         (fact.account_id, fact.api_key_hash, day_of_generation(fact.generation_id)),
         credits_nano_usd=settlement.collected_nano_usd,
         byok_list_cost_nano_usd=settlement.list_cost_nano_usd if fact.is_byok else 0,
         requests=1,
     )
-    _tell(page, fact, settlement, price)
+    promise = price.promise
+    tell_settlement(
+        page,
+        finished,
+        policy,
+        fee_percent=Decimal(0) if promise is None else promise.fee_percent,
+        fee_nano_usd_max=None if promise is None else promise.fee_nano_usd_max,
+    )
 
 
 def delivered_cost(fact: GenerationFinished) -> PicoUsd | None:
@@ -80,59 +103,63 @@ def delivered_cost(fact: GenerationFinished) -> PicoUsd | None:
 
     ValueError when the fact contradicts itself.
     """
-    if fact.outcome == "failed" or fact.usage is None:
+    usage = fact.usage
+    if fact.outcome == "failed" or usage is None:
         return None
     # a completion of zero tokens is none; vectors are no tokens
-    if fact.operation == "chat" and fact.usage.completion_tokens == 0:
+    if fact.operation == "chat" and usage.completion_tokens == 0:
         return None
     if fact.prices is None:
         raise ValueError("usage without prices")
-    cost = list_cost(fact.usage, fact.prices)
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    if min(usage.prompt_tokens, usage.completion_tokens, cached, written) < 0:
+        raise ValueError("a count below zero")
+    cost = list_cost(usage, fact.prices)
     if cost < 0:
         raise ValueError("a list cost below zero")
     return cost
 
 
-def _price(page: Page, fact: GenerationFinished, cost: PicoUsd, installation: FeePolicy) -> _Price:
+def _price(page: Page, fact: GenerationFinished, cost: PicoUsd, policy: FeePolicy) -> _Price:
     list_cost_nano_usd = rounded(cost)
     if not fact.is_byok:
         return _Price(
             kind=SettlementKind.CREDITS_CHARGED,
             list_cost_nano_usd=list_cost_nano_usd,
             due_nano_usd=list_cost_nano_usd,
-            fee_percent=Decimal(0),
         )
-    waived, percent, fee_max = _promise(page, fact, installation)
-    fee = NanoUsd(0) if waived else fee_of(cost, percent)
+    promise = _promise(page, fact, policy)
+    fee = NanoUsd(0) if promise.waived else fee_of(cost, promise.fee_percent)
+    most = promise.fee_nano_usd_max
     return _Price(
-        kind=SettlementKind.FEE_WAIVED if waived else SettlementKind.FEE_DEDUCTED,
+        kind=SettlementKind.FEE_WAIVED if promise.waived else SettlementKind.FEE_DEDUCTED,
         list_cost_nano_usd=list_cost_nano_usd,
-        due_nano_usd=fee if fee_max is None else min(fee, fee_max),
-        fee_percent=percent,
+        due_nano_usd=fee if most is None else min(fee, most),
+        promise=promise,
     )
 
 
-def _promise(
-    page: Page, fact: GenerationFinished, installation: FeePolicy
-) -> tuple[bool, Decimal, int | None]:
-    """What the winning BYOK attempt was promised: waived or not, the percentage, the most it costs.
+def _promise(page: Page, fact: GenerationFinished, policy: FeePolicy) -> _Promise:
+    """What the winning BYOK attempt was promised.
 
     From its hold, ended or not; else from the fact; else, promised nothing, as things stand now.
     """
-    policy = page.account(fact.account_id).policy(installation)
     spend = fact.spend
     named = page.holds.get(spend.hold_id) if spend is not None and spend.hold_id else None
-    if named is not None and named.is_byok and named.generation_id == fact.generation_id:
+    if named is not None and named.is_byok and _is_of(named, fact):
         percent = policy.fee_percent if named.fee_percent is None else named.fee_percent
-        return named.waived, percent, named.amount_nano_usd
+        most = None if named.waived else named.amount_nano_usd
+        return _Promise(waived=named.waived, fee_percent=percent, fee_nano_usd_max=most)
     if spend is not None and spend.waived:
-        return True, policy.fee_percent, None
-    month = month_of_generation(fact.generation_id)
-    allotment = page.allotment(fact.account_id, month)
-    percent = policy.fee_percent
+        return _Promise(waived=True, fee_percent=policy.fee_percent)
     if spend is not None and spend.fee_percent is not None:
-        return False, spend.fee_percent, None
-    return allotment.used + allotment.reserved < policy.free_requests, percent, None
+        return _Promise(waived=False, fee_percent=spend.fee_percent)
+    allotment = page.allotment(fact.account_id, month_of_generation(fact.generation_id))
+    return _Promise(waived=allotment.has_left(policy), fee_percent=policy.fee_percent)
+
+
+def _is_of(hold: Hold, fact: GenerationFinished) -> bool:
+    return (hold.generation_id, hold.account_id) == (fact.generation_id, fact.account_id)
 
 
 def _collect(page: Page, fact: GenerationFinished, price: _Price, hold: Hold | None) -> _Collected:
@@ -162,7 +189,12 @@ def _collect(page: Page, fact: GenerationFinished, price: _Price, hold: Hold | N
             LedgerAccount.CUSTOMER_HOLDS,
             LedgerAccount.CLEARING,
         )
-        page.close(hold, HoldEnding.POSTED, paid_nano_usd=from_hold)
+        page.close(
+            hold,
+            HoldEnding.POSTED,
+            paid_nano_usd=from_hold,
+            used_tokens=_tokens_used(fact, hold),
+        )
     from_credits = min(due - from_hold, page.account(fact.account_id).available_nano_usd)
     book(
         TransferKind.PAID_FROM_CREDITS,
@@ -174,6 +206,14 @@ def _collect(page: Page, fact: GenerationFinished, price: _Price, hold: Hold | N
     book(TransferKind.NOT_COLLECTED, uncollected, LedgerAccount.UNCOLLECTED, LedgerAccount.CLEARING)
     book(TransferKind.REVENUE, due, LedgerAccount.CLEARING, revenue_of(is_byok=fact.is_byok))
     return _Collected(collected_nano_usd=from_hold + from_credits, uncollected_nano_usd=uncollected)
+
+
+def _tokens_used(fact: GenerationFinished, hold: Hold) -> int:
+    """The tokens of the attempt that a hold was for: none, when another one answered."""
+    named = None if fact.spend is None else fact.spend.hold_id
+    if fact.usage is None or named != hold.hold_id:
+        return 0
+    return fact.usage.prompt_tokens + fact.usage.completion_tokens
 
 
 def revenue_of(*, is_byok: bool) -> LedgerAccount:
@@ -191,46 +231,6 @@ def _nothing(fact: GenerationFinished) -> Settlement:
     )
 
 
-def _record(page: Page, fact: GenerationFinished, settlement: Settlement) -> None:
-    page.settlements[fact.generation_id] = settlement
-    page.entries.finished.append(Finished(fact=fact, settlement=settlement))
-
-
-def _tell(page: Page, fact: GenerationFinished, settlement: Settlement, price: _Price) -> None:
-    month = month_of_generation(fact.generation_id)
-    credits_nano_usd = page.account(fact.account_id).available_nano_usd
-    event_id = f"{fact.generation_id}/{price.kind}"
-    if price.kind is SettlementKind.CREDITS_CHARGED:
-        page.emit(
-            event_id,
-            fact.account_id,
-            CreditsCharged(
-                generation_id=fact.generation_id,
-                account_id=fact.account_id,
-                credential_id=fact.credential_id,
-                model=fact.model or "",
-                list_cost_nano_usd=settlement.list_cost_nano_usd,
-                charge_nano_usd=price.due_nano_usd,
-                uncollected_nano_usd=settlement.uncollected_nano_usd,
-                month=month,
-                credits_nano_usd=credits_nano_usd,
-            ),
-        )
-        return
-    event = FeeWaived if price.kind is SettlementKind.FEE_WAIVED else FeeDeducted
-    page.emit(
-        event_id,
-        fact.account_id,
-        event(
-            generation_id=fact.generation_id,
-            account_id=fact.account_id,
-            credential_id=fact.credential_id,
-            model=fact.model or "",
-            list_cost_nano_usd=settlement.list_cost_nano_usd,
-            fee_percent=price.fee_percent,
-            fee_nano_usd=price.due_nano_usd,
-            month=month,
-            allotment_used=page.allotment(fact.account_id, month).used,
-            credits_nano_usd=credits_nano_usd,
-        ),
-    )
+def _record(page: Page, finished: Finished) -> None:
+    page.settlements[finished.fact.generation_id] = finished.settlement
+    page.entries.finished.append(finished)

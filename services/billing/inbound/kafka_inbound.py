@@ -3,7 +3,12 @@
 from typing import Final
 
 from shared.clock import Clock
-from shared.events.topics import ACCOUNTS_STATE, BILLING_COMMANDS, INFERENCE_GENERATIONS
+from shared.events.topics import (
+    ACCOUNTS_STATE,
+    API_KEYS_STATE,
+    BILLING_COMMANDS,
+    INFERENCE_GENERATIONS,
+)
 from shared.kafka import calls, facts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.dead_letters import DeadLetters
@@ -20,7 +25,7 @@ def facts_consumer(
     return facts.FactsConsumer(
         config,
         group=FACTS_GROUP,
-        topics=(INFERENCE_GENERATIONS, ACCOUNTS_STATE),
+        topics=(INFERENCE_GENERATIONS, ACCOUNTS_STATE, API_KEYS_STATE),
         handle=post,
         dead_letters=DeadLetters(producer, consumer=FACTS_GROUP, clock=clock),
         clock=clock,

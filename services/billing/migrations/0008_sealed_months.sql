@@ -6,17 +6,10 @@ alter table transfers add column corrects_month text check (corrects_month < mon
 alter table generations add column corrects_month text check (corrects_month < month);
 
 -- A late posting stands in another month than that of its id: it is the corrected one that must be.
-do $$
-begin
-    if exists (select from pg_constraint where conrelid = 'generations'::regclass
-                                           and conname = 'generations_month_of_id') then
-        alter table generations drop constraint generations_month_of_id;
-        alter table generations add constraint generations_month_of_id check (
-            coalesce(coalesce(corrects_month, month) = month_of_generation(generation_id), false)
-        );
-    end if;
-end
-$$;
+alter table generations drop constraint generations_month_of_id;
+alter table generations add constraint generations_month_of_id check (
+    coalesce(coalesce(corrects_month, month) = month_of_generation(generation_id), false)
+);
 
 create table closed_months (
     month text primary key,

@@ -3,6 +3,7 @@
 from typing import Final
 
 from services.billing.domain.policy import FeePolicy
+from services.billing.outbound.postgres_page import own_policy
 from shared.clock import Clock
 from shared.events.billing import AccountBalance
 from shared.events.topics import BILLING_ACCOUNTS
@@ -12,8 +13,10 @@ from shared.kafka.record import Record
 from shared.postgres.pool import Connection
 
 _STATE: Final = """
-select available_nano_usd, held_nano_usd, version, fee_percent, free_requests, policy_version,
-       coalesce(used + reserved, 0) as allotment_used
+select available_nano_usd, held_nano_usd, version, policy_version,
+       fee_percent, allotment_rule, free_requests, free_list_cost_nano_usd,
+       coalesce(used + reserved, 0) as allotment_used,
+       coalesce(list_cost_used_nano_usd + list_cost_reserved_nano_usd, 0) as list_cost_used_nano_usd
 from accounts left join allotments on allotments.account_id = accounts.account_id and month = $2
 where accounts.account_id = $1
 """
@@ -36,7 +39,7 @@ class AccountStates:
         row = await connection.fetchrow(_STATE, key, month)
         if row is None:
             return None
-        policy = self._installation.overridden(row["fee_percent"], row["free_requests"])
+        policy = self._installation.overridden(own_policy(row))
         balance = AccountBalance(
             version=row["version"],
             account_id=AccountId(key),
@@ -47,5 +50,8 @@ class AccountStates:
             free_requests=policy.free_requests,
             fee_percent=policy.fee_percent,
             policy_version=row["policy_version"],
+            allotment_rule=policy.allotment_rule,
+            list_cost_used_nano_usd=int(row["list_cost_used_nano_usd"]),
+            free_list_cost_nano_usd=policy.free_list_cost_nano_usd,
         )
         return self._producer.record(BILLING_ACCOUNTS, balance, key=key)

@@ -47,11 +47,17 @@ with sides as (
 ), open_holds as (
     select account_id, sum(amount_nano_usd) as held from holds where is_open group by 1
 ), reserved as (
-    select account_id, count(*) as reserved from holds where is_open and waived group by 1
+    select account_id, count(*) as reserved, sum(worst_case_nano_usd) as list_cost_reserved
+    from holds where is_open and waived group by 1
 ), promised as (
-    select account_id, sum(reserved) as reserved, sum(used) as used from allotments group by 1
+    select account_id, sum(reserved) as reserved, sum(used) as used,
+           sum(list_cost_reserved_nano_usd) as list_cost_reserved,
+           sum(list_cost_used_nano_usd) as list_cost_used
+    from allotments group by 1
 ), counted as (
-    select account_id, count(*) as used from generations
+    select account_id, count(*) as used,
+           sum(list_cost_nano_usd) filter (where kind = 'fee_waived') as list_cost_used
+    from generations
     where kind in ('fee_waived', 'fee_deducted') and not exists (
         select from abandonments
         where abandonments.month = coalesce(generations.corrects_month, generations.month)
@@ -68,6 +74,10 @@ select * from (
            coalesce(promised.reserved, 0) as reserved,
            coalesce(reserved.reserved, 0) as reserved_open,
            coalesce(promised.used, 0) as used, coalesce(counted.used, 0) as used_counted,
+           coalesce(promised.list_cost_reserved, 0) as list_cost_reserved,
+           coalesce(reserved.list_cost_reserved, 0) as list_cost_reserved_open,
+           coalesce(promised.list_cost_used, 0) as list_cost_used,
+           coalesce(counted.list_cost_used, 0) as list_cost_used_counted,
            coalesce(moved.credits, 0) as moved, coalesce(booked.credits, 0) as moved_booked,
            coalesce(moved.uncollected, 0) as uncollected,
            coalesce(booked.uncollected, 0) as uncollected_booked
@@ -82,6 +92,7 @@ select * from (
 ) as compared
 where available is distinct from available_replayed or held is distinct from held_replayed
    or held is distinct from held_open or reserved <> reserved_open or used <> used_counted
+   or list_cost_reserved <> list_cost_reserved_open or list_cost_used <> list_cost_used_counted
    or moved <> moved_booked or uncollected <> uncollected_booked
 order by account_id
 """
@@ -119,6 +130,8 @@ _COMPARED: Final = (
     ("held_by_open_holds_nano_usd", "held", "held_open"),
     ("allotment_reserved", "reserved", "reserved_open"),
     ("allotment_used", "used", "used_counted"),
+    ("allotment_list_cost_reserved_nano_usd", "list_cost_reserved", "list_cost_reserved_open"),
+    ("allotment_list_cost_used_nano_usd", "list_cost_used", "list_cost_used_counted"),
     ("moved_nano_usd", "moved", "moved_booked"),
     ("uncollected_of_refunds_nano_usd", "uncollected", "uncollected_booked"),
 )

@@ -7,6 +7,7 @@ from services.billing.domain.generation import Finished, month_of_generation
 from services.billing.domain.ledger import Transfer, ledger_name
 from services.billing.domain.months import Months
 from services.billing.domain.page import Entries, Page
+from services.billing.outbound.postgres_limits import store_limits
 from shared.postgres.pool import Connection
 
 _TRANSFERS = (
@@ -23,10 +24,12 @@ _TRANSFERS = (
 )
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
-                   provider, waived, fee_percent, amount_nano_usd, hold_until, is_open)
+                   provider, waived, fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until,
+                   input_hash, is_open, worst_case_tokens, rate_minute)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                      $7::boolean[], $8::text[], $9::boolean[], $10::numeric[], $11::numeric[],
-                     $12::timestamptz[], $13::boolean[])
+                     $12::numeric[], $13::timestamptz[], $14::bytea[], $15::boolean[], $16::bigint[],
+                     $17::timestamptz[])
 """
 _CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any($1::text[])"
 _HOLD_ENDINGS = """
@@ -62,9 +65,10 @@ insert into abandonments (month, generation_id, kind, account_id, reason)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 """
 _REFUSALS = """
-insert into spend_refusals (hold_id, account_id, code, message, needed_nano_usd,
-                            available_nano_usd)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[])
+insert into spend_refusals (hold_id, account_id, input_hash, code, message, needed_nano_usd,
+                            available_nano_usd, affordable_nano_usd, key_limit, rate_limit)
+select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::numeric[],
+                     $7::numeric[], $8::numeric[], $9::jsonb[], $10::jsonb[])
 """
 _MOVEMENTS = """
 insert into credit_movements (account_id, key, kind, input_hash, amount_nano_usd,
@@ -79,17 +83,24 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::numeric[])
 _ACCOUNTS = """
 update accounts set
     available_nano_usd = changed.available, held_nano_usd = changed.held,
-    version = changed.version, fee_percent = changed.fee_percent,
-    free_requests = changed.free_requests, policy_version = changed.policy_version
-from unnest($1::text[], $2::numeric[], $3::numeric[], $4::bigint[], $5::numeric[], $6::bigint[],
-            $7::bigint[])
-    as changed (account_id, available, held, version, fee_percent, free_requests, policy_version)
+    version = changed.version, policy_version = changed.policy_version,
+    fee_percent = changed.fee_percent, allotment_rule = changed.allotment_rule,
+    free_requests = changed.free_requests, free_list_cost_nano_usd = changed.free_list_cost
+from unnest($1::text[], $2::numeric[], $3::numeric[], $4::bigint[], $5::bigint[], $6::numeric[],
+            $7::text[], $8::bigint[], $9::numeric[])
+    as changed (account_id, available, held, version, policy_version, fee_percent, allotment_rule,
+                free_requests, free_list_cost)
 where accounts.account_id = changed.account_id
 """
 _ALLOTMENTS = """
-insert into allotments (account_id, month, used, reserved)
-select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
-on conflict (account_id, month) do update set used = excluded.used, reserved = excluded.reserved
+insert into allotments (account_id, month, used, reserved, list_cost_used_nano_usd,
+                        list_cost_reserved_nano_usd)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::numeric[],
+                     $6::numeric[])
+on conflict (account_id, month) do update set
+    used = excluded.used, reserved = excluded.reserved,
+    list_cost_used_nano_usd = excluded.list_cost_used_nano_usd,
+    list_cost_reserved_nano_usd = excluded.list_cost_reserved_nano_usd
 """
 _SPENT = """
 insert into spending_days as known (account_id, api_key_hash, day, credits_nano_usd,
@@ -129,18 +140,23 @@ async def store_entries(connection: Connection, page: Page) -> None:
         _REFUSALS,
         [
             (
-                hold_id,
-                account_id,
-                refused.code,
-                refused.message,
-                refused.needed_nano_usd,
-                refused.available_nano_usd,
+                each.hold_id,
+                each.account_id,
+                each.input_hash,
+                each.answer.code,
+                each.answer.message,
+                each.answer.needed_nano_usd,
+                each.answer.available_nano_usd,
+                each.answer.affordable_nano_usd,
+                each.answer.key_limit,
+                each.answer.rate_limit,
             )
-            for hold_id, account_id, refused in entries.refusals
+            for each in entries.refusals
         ],
     )
     await _store_movements(connection, entries)
     await _store_counters(connection, page)
+    await store_limits(connection, page)
 
 
 async def _store_movements(connection: Connection, entries: Entries) -> None:
@@ -194,9 +210,13 @@ async def _store_holds(connection: Connection, entries: Entries) -> None:
                 hold.provider,
                 hold.waived,
                 hold.fee_percent,
+                hold.worst_case_nano_usd,
                 hold.amount_nano_usd,
                 hold.hold_until,
+                hold.input_hash,
                 hold.hold_id not in closed,
+                hold.worst_case_tokens,
+                hold.rate_minute,
             )
             for hold in entries.holds
         ],
@@ -226,9 +246,11 @@ async def _store_counters(connection: Connection, page: Page) -> None:
                 each.available_nano_usd,
                 each.held_nano_usd,
                 each.version,
-                each.fee_percent,
-                each.free_requests,
                 each.policy_version,
+                each.own_policy.fee_percent,
+                each.own_policy.allotment_rule,
+                each.own_policy.free_requests,
+                each.own_policy.free_list_cost_nano_usd,
             )
             for each in accounts
         ],
@@ -237,7 +259,16 @@ async def _store_counters(connection: Connection, page: Page) -> None:
     await _insert(
         connection,
         _ALLOTMENTS,
-        [(*key, allotment.used, allotment.reserved) for key, allotment in allotments],
+        [
+            (
+                *key,
+                each.used,
+                each.reserved,
+                each.list_cost_used_nano_usd,
+                each.list_cost_reserved_nano_usd,
+            )
+            for key, each in allotments
+        ],
     )
     await _insert(
         connection,

@@ -12,6 +12,7 @@ from services.billing.domain.spending import DaySpent
 from services.billing.outbound import postgres_page
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_entries import store_entries
+from services.billing.outbound.postgres_limits import forget_minutes
 from services.billing.ports import Books, Scope, Transaction
 from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
@@ -140,6 +141,12 @@ class PostgresLedger:
         with translate():
             async with self._pool.acquire() as connection:
                 return await forget_before(connection, before, rows_max=rows_max)
+
+    async def forget_minutes(self, before: datetime) -> None:
+        """Forget what rate limits counted in minutes that began before a moment."""
+        with translate():
+            async with self._pool.acquire() as connection:
+                await forget_minutes(connection, before)
 
     async def open_month(self, month: str) -> None:
         """Make the partitions of a month, if it has none yet."""

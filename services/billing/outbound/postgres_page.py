@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
+
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import (
     Abandonment,
@@ -11,34 +13,32 @@ from services.billing.domain.generation import (
     Settlement,
     SettlementKind,
 )
-from services.billing.domain.hold import Hold
+from services.billing.domain.hold import Hold, Refusal
 from services.billing.domain.months import Months
 from services.billing.domain.page import Page
+from services.billing.domain.policy import OwnPolicy
 from services.billing.domain.spending import DaySpent, first_day_needed
+from services.billing.outbound.postgres_limits import read_limits
 from services.billing.outbound.postgres_movements import read_movements, read_payments
 from services.billing.ports import Scope
-from shared.events.billing import SpendRefused
+from shared.events.billing import KeyLimitReached, RateLimitReached, SpendRefused
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 from shared.postgres.pool import Connection
 
 _HOLD = """
     hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok, provider, waived,
-    fee_percent, amount_nano_usd, hold_until, is_open
+    fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until, input_hash, is_open,
+    worst_case_tokens, rate_minute
 """
 _LOCK_ACCOUNTS = """
-select account_id, available_nano_usd, held_nano_usd, version, fee_percent, free_requests,
-       policy_version
+select account_id, available_nano_usd, held_nano_usd, version, policy_version,
+       fee_percent, allotment_rule, free_requests, free_list_cost_nano_usd
 from accounts where account_id = any($1::text[]) order by account_id for update
 """
 _MAKE_ACCOUNTS = """
 insert into accounts (account_id)
 select account_id from unnest($1::text[]) with ordinality as missing (account_id, place)
 order by place on conflict do nothing
-"""
-_SETTLEMENTS = """
-select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, list_cost_nano_usd,
-       collected_nano_usd, uncollected_nano_usd
-from generations where month = any($1::text[]) and generation_id = any($2::text[])
 """
 _CLOSED_MONTHS = "select month from closed_months"
 _LATE_SETTLEMENTS = """
@@ -47,22 +47,31 @@ select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, li
 from late_generations join generations using (month, generation_id)
 where generation_id = any($1::text[])
 """
-_ABANDONMENTS = """
-select generation_id, account_id, kind, reason
+# How generations ended, in one statement: `reason` is there for abandonments alone.
+_ENDED = """
+select generation_id, account_id, kind, api_key_hash, is_byok, credential_id, list_cost_nano_usd,
+       collected_nano_usd, uncollected_nano_usd, null as reason
+from generations where month = any($1::text[]) and generation_id = any($2::text[])
+union all
+select generation_id, account_id, kind, null, null, null, null, null, null, reason
 from abandonments where month = any($1::text[]) and generation_id = any($2::text[])
 order by kind desc
 """
-_OPEN_HOLDS = f"""
+# One statement, since commands wait for each: a hold that is open and named comes twice, the same.
+_HOLDS = f"""
 select {_HOLD} from holds
 where is_open and month = any($1::text[]) and generation_id = any($2::text[])
+union all
+select {_HOLD} from holds where hold_id = any($3::text[])
 """  # noqa: S608 - constants only
 _NAMED_HOLDS = f"select {_HOLD} from holds where hold_id = any($1::text[])"  # noqa: S608 - as above
 _REFUSALS = """
-select hold_id, code, message, needed_nano_usd, available_nano_usd
+select hold_id, account_id, input_hash, code, message, needed_nano_usd, available_nano_usd,
+       affordable_nano_usd, key_limit, rate_limit
 from spend_refusals where hold_id = any($1::text[])
 """
 _ALLOTMENTS = """
-select account_id, month, used, reserved
+select account_id, month, used, reserved, list_cost_used_nano_usd, list_cost_reserved_nano_usd
 from allotments where account_id = any($1::text[]) and month = any($2::text[])
 """
 _EXPIRED = """
@@ -93,6 +102,7 @@ async def read_page(connection: Connection, scope: Scope, current_month: str) ->
         await read_movements(connection, page, scope)
     page.months = await _read_months(connection, scope.months, current_month)
     await _read_rest(connection, page, scope)
+    await read_limits(connection, page, scope)
     return page
 
 
@@ -158,27 +168,29 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
     months = sorted(scope.months)
     if scope.generation_ids:
         ids = sorted(scope.generation_ids)
-        for row in await connection.fetch(_SETTLEMENTS, months, ids):
-            page.settlements[row["generation_id"]] = _settlement(row)
+        for row in await connection.fetch(_ENDED, months, ids):
+            if row["reason"] is None:
+                page.settlements[row["generation_id"]] = _settlement(row)
+            else:
+                # 'abandoned' comes after 'released', and is the one that counts
+                page.abandonments[row["generation_id"]] = _abandonment(row)
         if page.months.closed:
             for row in await connection.fetch(_LATE_SETTLEMENTS, ids):
                 page.settlements[row["generation_id"]] = _settlement(row)
-        for row in await connection.fetch(_ABANDONMENTS, months, ids):
-            # of the two 'abandoned' comes last, and is the one that counts
-            page.abandonments[row["generation_id"]] = _abandonment(row)
-        _add_holds(page, await connection.fetch(_OPEN_HOLDS, months, ids))
+        _add_holds(page, await connection.fetch(_HOLDS, months, ids, sorted(scope.hold_ids)))
         await _read_allotments(connection, page, months)
     if scope.hold_ids:
-        hold_ids = sorted(scope.hold_ids)
-        _add_holds(page, await connection.fetch(_NAMED_HOLDS, hold_ids))
-        for row in await connection.fetch(_REFUSALS, hold_ids):
+        for row in await connection.fetch(_REFUSALS, sorted(scope.hold_ids)):
             page.refusals[row["hold_id"]] = _refusal(row)
 
 
 async def _read_allotments(connection: Connection, page: Page, months: list[str]) -> None:
     for row in await connection.fetch(_ALLOTMENTS, sorted(page.accounts), months):
         page.allotments[row["account_id"], row["month"]] = Allotment(
-            used=row["used"], reserved=row["reserved"]
+            used=row["used"],
+            reserved=row["reserved"],
+            list_cost_used_nano_usd=int(row["list_cost_used_nano_usd"]),
+            list_cost_reserved_nano_usd=int(row["list_cost_reserved_nano_usd"]),
         )
 
 
@@ -189,10 +201,20 @@ def _add_accounts(page: Page, rows: Iterable[Any]) -> None:
             available_nano_usd=int(row["available_nano_usd"]),
             held_nano_usd=int(row["held_nano_usd"]),
             version=row["version"],
-            fee_percent=row["fee_percent"],
-            free_requests=row["free_requests"],
+            own_policy=own_policy(row),
             policy_version=row["policy_version"],
         )
+
+
+def own_policy(row: Any) -> OwnPolicy:
+    """What an account's row says of its own fee policy."""
+    free_list_cost = row["free_list_cost_nano_usd"]
+    return OwnPolicy(
+        fee_percent=row["fee_percent"],
+        allotment_rule=row["allotment_rule"],
+        free_requests=row["free_requests"],
+        free_list_cost_nano_usd=None if free_list_cost is None else int(free_list_cost),
+    )
 
 
 def _add_holds(page: Page, rows: Iterable[Any]) -> None:
@@ -208,8 +230,12 @@ def _add_holds(page: Page, rows: Iterable[Any]) -> None:
             provider=row["provider"],
             waived=row["waived"],
             fee_percent=row["fee_percent"],
+            worst_case_nano_usd=int(row["worst_case_nano_usd"]),
             amount_nano_usd=int(row["amount_nano_usd"]),
+            worst_case_tokens=row["worst_case_tokens"],
+            rate_minute=row["rate_minute"],
             hold_until=row["hold_until"],
+            input_hash=row["input_hash"],
         )
         page.holds[hold.hold_id] = hold
         if row["is_open"]:
@@ -244,10 +270,19 @@ def _abandonment(row: Any) -> Abandonment:
     )
 
 
-def _refusal(row: Any) -> SpendRefused:
-    return SpendRefused(
-        code=row["code"],
-        message=row["message"],
-        needed_nano_usd=int(row["needed_nano_usd"]),
-        available_nano_usd=int(row["available_nano_usd"]),
+def _refusal(row: Any) -> Refusal:
+    affordable = row["affordable_nano_usd"]
+    return Refusal(
+        hold_id=HoldId(row["hold_id"]),
+        account_id=AccountId(row["account_id"]),
+        input_hash=row["input_hash"],
+        answer=SpendRefused(
+            code=row["code"],
+            message=row["message"],
+            needed_nano_usd=int(row["needed_nano_usd"]),
+            available_nano_usd=int(row["available_nano_usd"]),
+            affordable_nano_usd=None if affordable is None else int(affordable),
+            key_limit=msgspec.convert(row["key_limit"], KeyLimitReached | None),
+            rate_limit=msgspec.convert(row["rate_limit"], RateLimitReached | None),
+        ),
     )

@@ -18,6 +18,8 @@ _MONTH_AHEAD: Final = timedelta(days=3)
 _TAKEN_DAYS: Final = 42
 """Longer than facts stay in Kafka (35 days): none of those forgotten can be delivered again."""
 _FORGET_ROWS_MAX: Final = 10_000
+_MINUTES_HOURS: Final = 24
+"""Rate limits look at the minute at hand; a day is for whoever asks why."""
 
 
 class KeepHouse:
@@ -51,11 +53,12 @@ class KeepHouse:
             await self._ledger.open_month(month)
 
     async def forget_old(self) -> None:
-        """Forget which facts were taken in, once none of them can come again."""
+        """Forget which facts were taken in, once none of them can come again, and old minutes."""
         before = self._clock.now() - timedelta(days=_TAKEN_DAYS)
         forgotten = _FORGET_ROWS_MAX
         while forgotten == _FORGET_ROWS_MAX:
             forgotten = await self._ledger.forget_taken(before, rows_max=_FORGET_ROWS_MAX)
+        await self._ledger.forget_minutes(self._clock.now() - timedelta(hours=_MINUTES_HOURS))
 
     async def expire_holds(self) -> int:
         """End every hold past its time and return how many."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from services.billing.domain.abandon import abandon
-from services.billing.domain.change_policy import change_policy
+from services.billing.domain.change_policy import change_key_limit, change_policy
 from services.billing.domain.fact import Fact, checked_fact
 from services.billing.domain.generation import month_of_generation
 from services.billing.domain.page import Entries, Page
@@ -13,14 +13,14 @@ from services.billing.domain.settle import settle_finished
 from services.billing.ports import Ledger, Observer, Scope, Transaction
 from shared.clock import Clock
 from shared.errors import PoisonRecord
-from shared.events.accounts import AccountChanged
+from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.codec import Received
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.telemetry.logging import get_logger, unit_of_work
 
 
 class PostFacts:
-    """Takes batches of `inference.generations` and `accounts.state`."""
+    """Takes batches of `inference.generations`, `accounts.state` and `api-keys.state`."""
 
     def __init__(
         self, ledger: Ledger, installation: FeePolicy, clock: Clock, observer: Observer
@@ -75,6 +75,8 @@ class PostFacts:
                 abandon(page, fact.generation_id, fact.account_id, fact.reason)
             case AccountChanged():
                 change_policy(page, fact)
+            case ApiKeyChanged():
+                change_key_limit(page, fact)
             case _:
                 assert_never(fact)
 
@@ -89,12 +91,13 @@ def _readable(received: Received) -> Fact:
 def _scope(facts: Sequence[Fact]) -> Scope:
     scope = Scope()
     for fact in facts:
-        scope.account_ids.add(fact.account_id)
+        if not isinstance(fact, ApiKeyChanged):
+            scope.account_ids.add(fact.account_id)
         match fact:
             case GenerationFinished() | GenerationAbandoned():
                 scope.generation_ids.add(fact.generation_id)
                 scope.months.add(month_of_generation(fact.generation_id))
-            case AccountChanged():
+            case AccountChanged() | ApiKeyChanged():
                 pass
         if isinstance(fact, GenerationFinished) and fact.spend and fact.spend.hold_id:
             scope.hold_ids.add(fact.spend.hold_id)

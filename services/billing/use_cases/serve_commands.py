@@ -1,13 +1,19 @@
 """Answers commands: many in one transaction, in the order in which they came."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
-from services.billing.domain.generation import month_of_generation
+from services.billing.domain.generation import day_of_generation, month_of_generation
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
+from services.billing.domain.rate_limit import (
+    LimitsByProvider,
+    RateWindow,
+    SharedCapacity,
+    minute_of,
+)
 from services.billing.domain.spending import Days, keys_asked_for, tell_spending
 from services.billing.ports import Ledger, Observer, Scope, Transaction
 from services.billing.use_cases.change_credits import CreditCommand, add_scope, change_credits
@@ -31,11 +37,18 @@ class ServeCommands:
     """Takes batches of `billing.commands`."""
 
     def __init__(
-        self, ledger: Ledger, installation: FeePolicy, clock: Clock, observer: Observer
+        self,
+        ledger: Ledger,
+        installation: FeePolicy,
+        clock: Clock,
+        observer: Observer,
+        *,
+        shared_limits: LimitsByProvider,
     ) -> None:
-        """`installation` is the fee policy of accounts without their own."""
+        """`installation` and `shared_limits` are for accounts without a policy of their own."""
         self._ledger = ledger
         self._installation = installation
+        self._shared_limits = shared_limits
         self._clock = clock
         self._observer = observer
         self._logger = get_logger("commands")
@@ -73,23 +86,27 @@ class ServeCommands:
     async def _answer(
         self, transaction: Transaction, commands: Sequence[Event]
     ) -> tuple[list[CallReply], Entries]:
-        scope, questions = _scope(commands)
-        today = self._clock.now().date()
+        now = self._clock.now()
+        capacity = SharedCapacity(self._shared_limits, minute_of(now))
+        scope, questions = _scope(commands, capacity.minute)
+        today = now.date()
         days: Days = await transaction.read_days(questions, today) if questions else {}
         page = await transaction.read_page(scope)
-        answers = [self._carry_out(page, command, days, today) for command in commands]
+        answers = [self._carry_out(page, command, days, today, capacity) for command in commands]
         if page.entries != Entries():
             await transaction.store(page)
         return answers, page.entries
 
-    def _carry_out(self, page: Page, command: Event, days: Days, today: date) -> CallReply:
+    def _carry_out(
+        self, page: Page, command: Event, days: Days, today: date, capacity: SharedCapacity
+    ) -> CallReply:
         if isinstance(command, CreditCommand):
             return change_credits(page, command, month_of(self._clock.now()))
         match command:
             case AuthorizeSpend() | ReleaseHolds() if not _is_generation(command):
                 return Refused(code="invalid", message="is no generation id", field="generation_id")
             case AuthorizeSpend():
-                return authorize_spend(page, command, self._installation)
+                return authorize_spend(page, command, self._installation, capacity)
             case ReleaseHolds():
                 release(page, command.generation_id, command.account_id, command.reason)
                 return HoldsReleased(generation_id=command.generation_id)
@@ -99,7 +116,9 @@ class ServeCommands:
                 return Refused(code="invalid", message="billing does not know this command")
 
 
-def _scope(commands: Sequence[Event]) -> tuple[Scope, list[tuple[AccountId, ApiKeyHash]]]:
+def _scope(
+    commands: Sequence[Event], minute: datetime
+) -> tuple[Scope, list[tuple[AccountId, ApiKeyHash]]]:
     scope = Scope()
     questions: list[tuple[AccountId, ApiKeyHash]] = []
     for command in commands:
@@ -117,6 +136,10 @@ def _scope(commands: Sequence[Event]) -> tuple[Scope, list[tuple[AccountId, ApiK
                 continue
         if isinstance(command, AuthorizeSpend):
             scope.hold_ids.add(command.hold_id)
+            day = day_of_generation(command.generation_id)
+            scope.key_days.add((command.account_id, command.api_key_hash, day))
+            if not command.is_byok:
+                scope.rate_windows.add(RateWindow(command.account_id, command.provider, minute))
     return scope, questions
 
 

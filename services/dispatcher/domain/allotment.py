@@ -1,15 +1,27 @@
-"""Whether a BYOK request is surely waived, so that nobody need be asked (design.md section 6)."""
+"""Whether a BYOK request is surely waived, so that nobody need be asked (design.md section 6).
+
+An allotment is measured in requests or in nano-USD of list cost, as the account's state says; what
+is said here of "used" is in its measure.
+"""
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
-from shared.events.billing import AccountBalance
+from shared.events.billing import AccountBalance, AllotmentRule
 from shared.ids import AccountId
+from shared.money import NANO_PER_USD
 
 AMPLE_MARGIN_REQUESTS: Final = 1_000
+AMPLE_MARGIN_NANO_USD: Final = 100 * NANO_PER_USD
+"""A thousand requests of ten cents: what may be running without billing knowing of it yet."""
 RECENT_SECONDS: Final = 300.0
+_MARGINS: Final[Mapping[AllotmentRule, int]] = MappingProxyType(
+    {"requests": AMPLE_MARGIN_REQUESTS, "list_cost": AMPLE_MARGIN_NANO_USD}
+)
 _SAMPLE_SECONDS: Final = 10.0
 _ACCOUNTS_MAX: Final = 100_000
 
@@ -23,8 +35,7 @@ def surely_waived(
     """
     if balance is None or not is_fresh or balance.month != month:
         return False
-    left = balance.free_requests - balance.allotment_used
-    return left > AMPLE_MARGIN_REQUESTS + used_recently
+    return _left(balance) > _MARGINS[balance.allotment_rule] + used_recently
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,28 @@ def fee_expected(
         return None
     if surely_waived(balance, is_fresh=is_fresh, month=month, used_recently=used_recently):
         return FeeExpected(balance.fee_percent, waived=True)
-    is_used_up = balance.allotment_used >= balance.free_requests
-    known = is_fresh and is_used_up and balance.month == month
+    known = is_fresh and _left(balance) <= 0 and balance.month == month
     return FeeExpected(balance.fee_percent, waived=False if known else None)
+
+
+def _left(balance: AccountBalance) -> int:
+    if balance.allotment_rule == "requests":
+        return balance.free_requests - balance.allotment_used
+    return balance.free_list_cost_nano_usd - balance.list_cost_used_nano_usd
+
+
+def _used(balance: AccountBalance) -> int:
+    if balance.allotment_rule == "requests":
+        return balance.allotment_used
+    return balance.list_cost_used_nano_usd
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at_seconds: float
+    month: str
+    rule: AllotmentRule
+    used: int
 
 
 class RecentUse:
@@ -54,7 +84,7 @@ class RecentUse:
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self._samples: OrderedDict[AccountId, deque[tuple[float, str, int]]] = OrderedDict()
+        self._samples: OrderedDict[AccountId, deque[_Sample]] = OrderedDict()
 
     def observe(self, balance: AccountBalance, at_seconds: float) -> None:
         """A new state of an account; `at_seconds` is of a monotonic clock."""
@@ -63,11 +93,11 @@ class RecentUse:
             samples = self._samples[balance.account_id] = deque()
             if len(self._samples) > _ACCOUNTS_MAX:
                 self._samples.popitem(last=False)
-        if samples and at_seconds - samples[-1][0] < _SAMPLE_SECONDS:
+        if samples and at_seconds - samples[-1].at_seconds < _SAMPLE_SECONDS:
             return
-        samples.append((at_seconds, balance.month, balance.allotment_used))
+        samples.append(_Sample(at_seconds, balance.month, balance.allotment_rule, _used(balance)))
         # keep one sample older than the window: it says what had been used when the window began
-        while len(samples) > 1 and samples[1][0] <= at_seconds - RECENT_SECONDS:
+        while len(samples) > 1 and samples[1].at_seconds <= at_seconds - RECENT_SECONDS:
             samples.popleft()
 
     def used(self, balance: AccountBalance, at_seconds: float) -> int:
@@ -75,9 +105,9 @@ class RecentUse:
         samples = self._samples.get(balance.account_id)
         if not samples:
             return 0
-        while len(samples) > 1 and samples[1][0] <= at_seconds - RECENT_SECONDS:
+        while len(samples) > 1 and samples[1].at_seconds <= at_seconds - RECENT_SECONDS:
             samples.popleft()
-        _, month, used_then = samples[0]
-        if month != balance.month:
-            used_then = 0
-        return max(0, balance.allotment_used - used_then)
+        then = samples[0]
+        is_alike = (then.month, then.rule) == (balance.month, balance.allotment_rule)
+        # of another month or rule nothing is known: all of this one's may have been just now
+        return max(0, _used(balance) - (then.used if is_alike else 0))

@@ -12,12 +12,15 @@ from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.failure import (
+    REFUSED_BY_BILLING,
     UNSUPPORTED_PARAMETER,
     FailureClass,
     ProviderFailure,
 )
 from services.dispatcher.domain.health import COOL_DOWN_MAX, Health
 from services.dispatcher.domain.plan import LeftOut, Plan, WhyLeftOut
+from shared.events.billing import RateLimitReached
+from shared.events.replies import PaymentRequired
 
 RETRY_SECONDS: Final = 1
 """What a 429 or 503 asks the client to wait when nobody said how long."""
@@ -36,6 +39,8 @@ class ClientError:
     provider_code: str | None = None
     raw: str | None = None
     retry_after_seconds: int | None = None
+    payment: PaymentRequired | None = None
+    rate_limit: RateLimitReached | None = None
 
 
 def unavailable(dependency: str) -> ClientError:
@@ -68,8 +73,15 @@ def deadline_passed() -> ClientError:
 def of_failure(failure: ProviderFailure, attempt: Attempt) -> ClientError:
     """The error of an attempt whose failure is the answer."""
     status, error_type, told = _status(failure, is_byok=attempt.is_byok)
-    if failure.failure is FailureClass.INSUFFICIENT_CREDITS:
-        return ClientError(status=status, error_type=error_type, message=told)
+    if failure.failure in REFUSED_BY_BILLING:
+        return ClientError(
+            status=status,
+            error_type=error_type,
+            message=told,
+            retry_after_seconds=_retry_after(failure.retry_after_seconds, status),
+            payment=failure.payment,
+            rate_limit=failure.rate_limit,
+        )
     name = attempt.endpoint.provider_name
     whose = "your key" if attempt.is_byok else "shared capacity"
     return ClientError(
@@ -161,8 +173,9 @@ def _retry_after(asked_seconds: float | None, status: int) -> int | None:
 def _status(failure: ProviderFailure, *, is_byok: bool) -> tuple[int, str, str]:
     """HTTP status, OpenRouter's error type, and what happened in words."""
     kind = failure.failure
-    if kind is FailureClass.INSUFFICIENT_CREDITS:
-        return 402, "payment_required", failure.raw or "not enough credits"
+    if kind in REFUSED_BY_BILLING:
+        status, error_type, told = _TOLD[kind]
+        return status, error_type, failure.raw or told
     if failure.status is None and failure.raw is not None and kind in _NEVER_CALLED:
         is_filter = failure.code == UNSUPPORTED_PARAMETER
         status, error_type = (404, "not_found") if is_filter else (400, "invalid_request")
@@ -237,5 +250,8 @@ _TOLD: Final = MappingProxyType(
             "the provider cannot do what is asked",
         ),
         FailureClass.STREAM_CUT: (502, "provider_unavailable", "the answer broke off"),
+        FailureClass.INSUFFICIENT_CREDITS: (402, "payment_required", "not enough credits"),
+        FailureClass.KEY_LIMIT_EXCEEDED: (402, "payment_required", "Key limit exceeded"),
+        FailureClass.SHARED_RATE_LIMITED: (429, "rate_limit_exceeded", "Rate limit exceeded"),
     }
 )

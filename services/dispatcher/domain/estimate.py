@@ -25,14 +25,41 @@ _TOKENS_AROUND_AN_INPUT: Final = 2
 """What models put before and after each text that they embed."""
 
 
+def worst_usage(request: AnyRequest, endpoint: Endpoint) -> Usage:
+    """The most tokens that the endpoint may take for the request and give as its answer."""
+    if isinstance(request, EmbeddingRequest):
+        return _most_embedded(request, endpoint)
+    return _most_said(request, endpoint, longest_completion(request, endpoint))
+
+
 def worst_case(request: AnyRequest, endpoint: Endpoint) -> NanoUsd:
     """The list cost of the largest answer that the endpoint may give to the request."""
-    most = (
-        _most_embedded(request, endpoint)
-        if isinstance(request, EmbeddingRequest)
-        else _most_said(request, endpoint)
-    )
-    return rounded(list_cost(most, endpoint.prices))
+    return rounded(list_cost(worst_usage(request, endpoint), endpoint.prices))
+
+
+def longest_completion(request: ChatRequest, endpoint: Endpoint) -> int:
+    """The most tokens of one choice: as many as are wanted and the endpoint gives."""
+    wanted, longest = request.max_tokens, endpoint.output_tokens_max
+    return longest if wanted is None else max(1, min(wanted, longest))
+
+
+def affordable_max_tokens(
+    request: ChatRequest, endpoint: Endpoint, affordable_nano_usd: int
+) -> int:
+    """The largest `max_tokens` whose worst case costs no more; 0 when not even one token fits."""
+    prices = endpoint.prices
+
+    def cost(max_tokens: int) -> NanoUsd:
+        return rounded(list_cost(_most_said(request, endpoint, max_tokens), prices))
+
+    fits, too_many = 0, longest_completion(request, endpoint) + 1
+    while too_many - fits > 1:
+        tried = (fits + too_many) // 2
+        if cost(tried) <= affordable_nano_usd:
+            fits = tried
+        else:
+            too_many = tried
+    return fits
 
 
 def _most_embedded(request: EmbeddingRequest, endpoint: Endpoint) -> Usage:
@@ -45,16 +72,13 @@ def _most_embedded(request: EmbeddingRequest, endpoint: Endpoint) -> Usage:
     )
 
 
-def _most_said(request: ChatRequest, endpoint: Endpoint) -> Usage:
+def _most_said(request: ChatRequest, endpoint: Endpoint, max_tokens: int) -> Usage:
     prompt_tokens = min(
         _tokens(request.prompt_bytes, _CAUTIOUS_BYTES_PER_TOKEN), endpoint.context_length_tokens
     )
-    wanted = request.max_tokens
-    longest = endpoint.output_tokens_max
-    completion_tokens = longest if wanted is None else max(1, min(wanted, longest))
     return Usage(
         prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens * request.choices_wanted,
+        completion_tokens=max_tokens * request.choices_wanted,
         cache_write_tokens=prompt_tokens if _writing_costs_more(endpoint.prices) else 0,
     )
 

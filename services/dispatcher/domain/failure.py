@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from shared.events.billing import RateLimitReached
+from shared.events.replies import PaymentRequired
+
 RAW_MESSAGE_BYTES_MAX = 2048
 """A provider's own message is cut to this before it is kept or shown."""
 
@@ -47,6 +50,20 @@ class FailureClass(StrEnum):
     """After the first token: an error event, a broken connection, or an end without a terminator."""
     INSUFFICIENT_CREDITS = "insufficient_credits"
     """Billing refused the hold or the fee: the provider was not called. Never from an adapter."""
+    KEY_LIMIT_EXCEEDED = "key_limit_exceeded"
+    """What is left of the API key's limit is too little: not called. Never from an adapter."""
+    SHARED_RATE_LIMITED = "shared_rate_limited"
+    """The account's rate limit of shared capacity at the provider: not called. Never from an adapter."""
+
+
+REFUSED_BY_BILLING = frozenset(
+    {
+        FailureClass.INSUFFICIENT_CREDITS,
+        FailureClass.KEY_LIMIT_EXCEEDED,
+        FailureClass.SHARED_RATE_LIMITED,
+    }
+)
+"""The provider was not called, so they say nothing about it or the credential."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +72,8 @@ class ProviderFailure:
 
     `status` is the HTTP status that the provider answered with, None when it did not answer. `raw`
     is the provider's own message (ours for an UNSUPPORTED or an INVALID_REQUEST without a status), redacted and cut to RAW_MESSAGE_BYTES_MAX bytes; `code` its own
-    error code. `retry_after_seconds` is what the provider asked for, uncapped.
+    error code. `retry_after_seconds` is what the provider asked for, uncapped. What billing refused
+    says in `raw`, `payment` and `rate_limit` what the client is told.
     """
 
     failure: FailureClass
@@ -63,6 +81,8 @@ class ProviderFailure:
     code: str | None = None
     raw: str | None = None
     retry_after_seconds: float | None = None
+    payment: PaymentRequired | None = None
+    rate_limit: RateLimitReached | None = None
 
 
 class Next(StrEnum):
@@ -89,6 +109,8 @@ def next_after(failure: FailureClass) -> Next:
             | FailureClass.UNREACHABLE
             | FailureClass.MISCONFIGURED
             | FailureClass.INSUFFICIENT_CREDITS
+            | FailureClass.KEY_LIMIT_EXCEEDED
+            | FailureClass.SHARED_RATE_LIMITED
             | FailureClass.UNSUPPORTED
         ):
             return Next.ATTEMPT

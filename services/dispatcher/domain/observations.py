@@ -10,7 +10,11 @@ from datetime import datetime
 from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.failure import (
+    REFUSED_BY_BILLING,
+    FailureClass,
+    ProviderFailure,
+)
 from shared.events.credential_health import CredentialError, CredentialsObserved, CredentialUse
 from shared.events.credentials import CredentialChanged
 from shared.ids import AccountId, CredentialId
@@ -58,7 +62,7 @@ class Observations:
         now: datetime,
     ) -> None:
         """An attempt ended; without a failure it did well."""
-        if failure is not None and failure.failure is FailureClass.INSUFFICIENT_CREDITS:
+        if failure is not None and failure.failure in REFUSED_BY_BILLING:
             return  # billing refused it: the provider was not called
         seen = self._of(attempt.credential)
         if seen is None:

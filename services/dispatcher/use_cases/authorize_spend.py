@@ -7,15 +7,18 @@ from typing import Final
 from services.dispatcher.domain.allotment import surely_waived
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.cost import Promise
-from services.dispatcher.domain.estimate import worst_case
-from services.dispatcher.domain.failure import FailureClass, ProviderFailure
+from services.dispatcher.domain.estimate import worst_usage
+from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.operations import AnyRequest
+from services.dispatcher.domain.refused_spend import failure_of_refusal
 from services.dispatcher.domain.run import Run
 from services.dispatcher.ports import Balances, Spending
+from shared.clock import Clock
 from shared.events.billing import AuthorizeSpend, SpendAuthorized
 from shared.events.generations import Spend
+from shared.events.usage import list_cost
 from shared.ids import HoldId, month_of, started_at
-from shared.money import usd_string
+from shared.money import rounded
 
 HOLD_OUTLIVES_DEADLINE: Final = timedelta(seconds=60)
 
@@ -26,19 +29,20 @@ class AlreadyEnded:
 
 
 class AuthorizeAttempt:
-    """Asks billing, except where the fee is surely waived."""
+    """Asks billing, except where the fee is surely waived and no limit counts the request."""
 
-    def __init__(self, *, balances: Balances, spending: Spending) -> None:
+    def __init__(self, *, balances: Balances, spending: Spending, clock: Clock) -> None:
         """`balances` is what was heard, `spending` whom to ask."""
         self._balances = balances
         self._spending = spending
+        self._clock = clock
 
     async def authorize(
         self, run: Run, attempt: Attempt, request: AnyRequest
     ) -> Promise | ProviderFailure | AlreadyEnded:
         """What the attempt was promised; Unavailable("billing"), and then nothing may be called."""
         asked = run.asked
-        if attempt.is_byok:
+        if attempt.is_byok and not asked.api_key_limit_counts_byok:
             seen = self._balances.of(asked.account_id)
             month = month_of(started_at(asked.generation_id))
             if seen.balance is not None and surely_waived(
@@ -48,7 +52,8 @@ class AuthorizeAttempt:
                 used_recently=seen.used_recently,
             ):
                 return Promise(spend=Spend(waived=True, fee_percent=seen.balance.fee_percent))
-        worst_nano_usd = worst_case(request, attempt.endpoint)
+        worst = worst_usage(request, attempt.endpoint)
+        worst_nano_usd = rounded(list_cost(worst, attempt.endpoint.prices))
         number = len(run.attempts)
         answer = await self._spending.authorize(
             AuthorizeSpend(
@@ -60,6 +65,7 @@ class AuthorizeAttempt:
                 is_byok=attempt.is_byok,
                 provider=attempt.endpoint.provider,
                 worst_case_nano_usd=worst_nano_usd,
+                worst_case_tokens=worst.prompt_tokens + worst.completion_tokens,
                 hold_until=asked.deadline + HOLD_OUTLIVES_DEADLINE,
             )
         )
@@ -72,12 +78,4 @@ class AuthorizeAttempt:
             )
         if answer.code == "already_ended":
             return AlreadyEnded()
-        return ProviderFailure(
-            failure=FailureClass.INSUFFICIENT_CREDITS,
-            raw=(
-                f"not enough credits: this request can cost up to "
-                f"${usd_string(answer.needed_nano_usd)}, "
-                f"${usd_string(answer.available_nano_usd)} are available; add credits, lower "
-                f"max_tokens, or use your own provider key"
-            ),
-        )
+        return failure_of_refusal(answer, request, attempt.endpoint, self._clock.now())

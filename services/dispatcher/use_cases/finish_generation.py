@@ -170,6 +170,8 @@ def _failed(run: Run, error: ClientError, *, abandon: bool = False) -> ReplyFail
         retry_after_seconds=error.retry_after_seconds,
         attempts=run.summaries(),
         abandon=abandon,
+        payment=error.payment,
+        rate_limit=error.rate_limit,
     )
 
 

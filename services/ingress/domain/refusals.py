@@ -7,6 +7,9 @@ into an error chunk.
 from dataclasses import dataclass
 from typing import Final
 
+from shared.events.billing import RateLimitReached
+from shared.events.replies import PaymentRequired
+
 RETRY_AFTER_SECONDS = 2
 """What we suggest when the fault is ours: most interruptions are shorter."""
 
@@ -16,7 +19,7 @@ class Refusal:
     """Why a request failed. `error_type` is one of OpenRouter's; `message` holds no secret.
 
     `field` is the path of the offending part of the request. The provider's fields are filled when
-    a provider refused, `raw` with its own message.
+    a provider refused, `raw` with its own message; `payment` and `rate_limit` when billing did.
     """
 
     status: int
@@ -27,6 +30,8 @@ class Refusal:
     provider_name: str | None = None
     provider_code: str | None = None
     raw: str | None = None
+    payment: PaymentRequired | None = None
+    rate_limit: RateLimitReached | None = None
     closes_connection: bool = False
 
 

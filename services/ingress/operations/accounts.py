@@ -9,6 +9,7 @@ from services.ingress.operations.outcomes import BadInput, Outcome, account_id_o
 from services.ingress.outbound.api_key_secrets import new_api_key
 from services.ingress.outbound.postgres_accounts import NewApiKey
 from shared.ids import AccountId, MemberId, hash_api_key
+from shared.money import usd_string
 from shared.secret import Secret
 
 _NOT_APPLIED = f"done, but billing has not confirmed it within {APPLIED_SECONDS_MAX:g} s"
@@ -43,19 +44,25 @@ async def change_policy(
 ) -> Outcome:
     """Change what is given; None goes back to the installation's setting."""
     if not changes:
-        raise BadInput("give at least one of --free-requests, --fee-percent, --byok-only")
+        raise BadInput(
+            "give at least one of --allotment, --free-requests, --free-list-cost, --fee-percent, "
+            "--byok-only, --shared-limits"
+        )
     account_id = account_id_of(account)
     policy = await connections.accounts.change_policy(account_id, changes)
     if policy is None:
         raise BadInput(f"there is no account {account_id}")
     is_applied = await connections.is_applied(account_id, policy.version)
-    fee_percent = policy.fee_percent
+    fee_percent, free_list_cost = policy.fee_percent, policy.free_list_cost_nano_usd
     return Outcome(
         printed={
             "account_id": account_id,
             "byok_only": policy.byok_only,
             "fee_percent": None if fee_percent is None else f"{fee_percent.normalize():f}",
+            "allotment": policy.allotment_rule,
             "free_requests": policy.free_requests,
+            "free_list_cost": None if free_list_cost is None else usd_string(free_list_cost),
+            "shared_limits": policy.shared_limits,
         },
         warning=None if is_applied else _NOT_APPLIED,
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import msgspec
 from typing_extensions import override
@@ -19,16 +19,24 @@ from services.ingress.config import OperationsConfig
 from services.ingress.operations import accounts, api_keys, credit, platform_credential
 from services.ingress.operations.connections import Connections, open_connections
 from services.ingress.operations.outcomes import BadInput, Outcome
+from services.ingress.outbound.postgres_accounts import POLICY_COLUMNS
 from shared.config.environment import ConfigProblems, load
 from shared.errors import OpenRouteError, Unavailable
-from shared.money import parse_percent, parse_usd
+from shared.events.accounts import SharedLimit
+from shared.events.billing import AllotmentRule
+from shared.money import NANO_PER_USD, parse_percent, parse_usd
 from shared.telemetry.logging import configure_logging
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 _REQUESTS_MAX = 10**15
+_FREE_LIST_COST_MAX = 1_000_000_000 * NANO_PER_USD
 _DEFAULT = "default"
+
+
+class _SharedLimit(SharedLimit, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """As an operator writes it: a name that is misspelt would limit nothing."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,7 +81,7 @@ async def _carry_out(config: OperationsConfig, given: argparse.Namespace) -> Any
             case "account-policy":
                 changes = {
                     name: None if value == _DEFAULT else value
-                    for name in ("byok_only", "fee_percent", "free_requests")
+                    for name in sorted(POLICY_COLUMNS)
                     if (value := getattr(given, name)) is not None
                 }
                 return await accounts.change_policy(connections, given.account, changes)
@@ -128,9 +136,28 @@ def _parser() -> argparse.ArgumentParser:
         help="BYOK requests a month without a fee; `default` for the installation's",
     )
     policy.add_argument(
+        "--allotment",
+        dest="allotment_rule",
+        choices=(*get_args(AllotmentRule), _DEFAULT),
+        help="what is free of the fee: so many requests, or so much list cost",
+    )
+    policy.add_argument(
+        "--free-list-cost",
+        dest="free_list_cost_nano_usd",
+        type=_free_list_cost,
+        help="USD of BYOK list cost a month without a fee; `default` for the installation's",
+    )
+    policy.add_argument(
         "--fee-percent", type=_fee_percent, help="the fee; `default` for the installation's"
     )
     policy.add_argument("--byok-only", type=_boolean, help="true keeps it off shared capacity")
+    policy.add_argument(
+        "--shared-limits",
+        type=_shared_limits,
+        help="rate limits of shared capacity as JSON by provider (`default`: each not named), such as "
+        '{"openai": {"requests_per_minute": 60, "tokens_per_minute": 100000}}; '
+        "`default` for the installation's",
+    )
     api_key = commands.add_parser("api-key-policy", help="change what an API key may use")
     api_key.add_argument("--key-hash", required=True, help="the SHA-256 of the API key")
     api_key.add_argument(
@@ -200,6 +227,18 @@ def _free_requests(value: str) -> int | str:
     return int(value)
 
 
+def _free_list_cost(value: str) -> int | str:
+    if value == _DEFAULT:
+        return value
+    try:
+        amount = parse_usd(value)
+    except ValueError as error:
+        raise _wrong(f"{error}, or default") from None
+    if not 0 <= amount <= _FREE_LIST_COST_MAX:
+        raise _wrong("must be between 0 and 1000000000 USD, or default")
+    return amount
+
+
 def _fee_percent(value: str) -> Decimal | str:
     if value == _DEFAULT:
         return value
@@ -211,6 +250,22 @@ def _fee_percent(value: str) -> Decimal | str:
             "must be between 0 and 100 with at most four decimal places, or default"
         ) from None
     return percent
+
+
+def _shared_limits(value: str) -> Mapping[str, SharedLimit] | str:
+    if value == _DEFAULT:
+        return value
+    try:
+        limits = msgspec.json.decode(value, type=dict[str, _SharedLimit])
+    except (ValueError, msgspec.MsgspecError):
+        raise _wrong(
+            "must be a JSON object of provider slugs with requests_per_minute and tokens_per_minute, "
+            "or default"
+        ) from None
+    numbers = [number for limit in limits.values() for number in msgspec.structs.astuple(limit)]
+    if any(number is not None and not 0 <= number <= _REQUESTS_MAX for number in numbers):
+        raise _wrong(f"must have whole numbers between 0 and {_REQUESTS_MAX}")
+    return limits
 
 
 def _change(value: str) -> int:

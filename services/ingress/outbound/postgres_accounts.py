@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from services.ingress.domain.api_key import rfc3339
-from shared.events.accounts import AccountChanged, ApiKeyChanged
+from shared.events.accounts import AccountChanged, ApiKeyChanged, SharedLimit
+from shared.events.billing import AllotmentRule
 from shared.events.topics import ACCOUNTS_STATE, API_KEYS_STATE
 from shared.ids import AccountId, ApiKeyHash, MemberId
 from shared.kafka.producer import EventProducer
@@ -19,7 +22,20 @@ from shared.postgres.outbox import Written, mark_dirty
 from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import Connection, Pool, in_transaction
 
-POLICY_COLUMNS: Final = frozenset({"byok_only", "fee_percent", "free_requests"})
+POLICY_COLUMNS: Final = frozenset(
+    {
+        "byok_only",
+        "fee_percent",
+        "allotment_rule",
+        "free_requests",
+        "free_list_cost_nano_usd",
+        "shared_limits",
+    }
+)
+_POLICY: Final = (
+    "byok_only, fee_percent, allotment_rule, free_requests,"
+    " free_list_cost_nano_usd::bigint as free_list_cost_nano_usd, shared_limits, version"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +54,10 @@ class Policy:
 
     byok_only: bool
     fee_percent: Decimal | None
+    allotment_rule: AllotmentRule | None
     free_requests: int | None
+    free_list_cost_nano_usd: int | None
+    shared_limits: dict[str, dict[str, int]] | None
     version: int
 
 
@@ -98,7 +117,7 @@ class PostgresAccounts:
         async def work(connection: Connection) -> tuple[Policy | None, Written]:
             row = await connection.fetchrow(
                 f"update accounts set {assignments}, version = version + 1 where id = $1"  # noqa: S608 - names are of POLICY_COLUMNS
-                " returning byok_only, fee_percent, free_requests, version",
+                f" returning {_POLICY}",
                 account_id,
                 *changes.values(),
             )
@@ -159,7 +178,7 @@ class StateReader:
 
     async def _account(self, connection: Connection, key: str) -> Record | None:
         row = await connection.fetchrow(
-            "select name, byok_only, fee_percent, free_requests, version,"
+            f"select name, {_POLICY},"  # noqa: S608 - a constant
             " array(select id::text from members where account_id = accounts.id order by id)"
             " as member_ids from accounts where id = $1",
             key,
@@ -173,7 +192,10 @@ class StateReader:
             byok_only=row["byok_only"],
             fee_percent=row["fee_percent"],
             free_requests=row["free_requests"],
+            allotment_rule=row["allotment_rule"],
+            free_list_cost_nano_usd=row["free_list_cost_nano_usd"],
             member_ids=tuple(MemberId(each) for each in row["member_ids"]),
+            shared_limits=msgspec.convert(row["shared_limits"], dict[str, SharedLimit] | None),
         )
         return self._producer.record(ACCOUNTS_STATE, state, key=key)
 

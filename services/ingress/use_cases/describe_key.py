@@ -7,22 +7,26 @@ from services.ingress.domain.api_key import Caller
 from services.ingress.ports import Balances, Billing
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.events.billing import QuerySpending, Spending
+from shared.events.billing import AccountBalance, AllotmentRule, QuerySpending, Spending
 from shared.ids import month_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allotment:
-    """The month's BYOK requests whose fee is waived."""
+    """The month's BYOK use whose fee is waived: requests, or nano-USD of list cost, by its rule.
 
+    `used` includes what is reserved for running requests.
+    """
+
+    rule: AllotmentRule
     month: str
-    free_requests: int
+    free: int
     used: int
 
     @property
-    def remaining(self) -> int:
-        """How many are left."""
-        return max(0, self.free_requests - self.used)
+    def left(self) -> int:
+        """How much is left."""
+        return max(0, self.free - self.used)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +71,22 @@ class DescribeKey:
                 credits_nano_usd=None,
                 allotment=None,
             )
-        month = month_of(now)
         return KeyDescription(
             caller=caller,
             spending=spending,
             limit_resets_at=limit_resets_at,
             credits_nano_usd=balance.credits_nano_usd,
-            allotment=Allotment(
-                month=month,
-                free_requests=balance.free_requests,
-                # a new month begins at zero, whether or not billing has said so yet
-                used=balance.allotment_used if balance.month == month else 0,
-            ),
+            allotment=_allotment(balance, month_of(now)),
         )
+
+
+def _allotment(balance: AccountBalance, month: str) -> Allotment:
+    is_by_requests = balance.allotment_rule == "requests"
+    used = balance.allotment_used if is_by_requests else balance.list_cost_used_nano_usd
+    return Allotment(
+        rule=balance.allotment_rule,
+        month=month,
+        free=balance.free_requests if is_by_requests else balance.free_list_cost_nano_usd,
+        # a new month begins at zero, whether or not billing has said so yet
+        used=used if balance.month == month else 0,
+    )

@@ -129,7 +129,13 @@ async def desk(config: BillingConfig) -> AsyncIterator[Desk]:
         yield Desk(
             billing,
             PostFacts(billing.ledger, config.installation, clock, observer),
-            ServeCommands(billing.ledger, config.installation, clock, observer),
+            ServeCommands(
+                billing.ledger,
+                config.installation,
+                clock,
+                observer,
+                shared_limits=config.shared_limits,
+            ),
         )
 
 

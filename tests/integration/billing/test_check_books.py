@@ -40,7 +40,12 @@ async def test_books_that_are_right_are_told_as_json(
 
 async def test_wrong_settings_are_all_named_with_exit_code_two() -> None:
     for arguments in ((), ("--check-books",)):
-        code, output, errors = await _run({"BYOK_FEE_PERCENT": "500"}, *arguments)
+        wrong = {
+            "BYOK_FEE_PERCENT": "500",
+            "BYOK_ALLOTMENT": "dollars",
+            "BYOK_FREE_LIST_COST_PER_MONTH": "-0.01",
+        }
+        code, output, errors = await _run(wrong, *arguments)
         assert (code, output) == (2, b"")
-        for name in ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_URL", "BYOK_FEE_PERCENT"):
+        for name in ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_URL", *wrong):
             assert name in errors.decode()

@@ -12,7 +12,7 @@ from services.billing.use_cases.check_books import check_books
 from services.billing.wiring import Billing
 from shared.clock import SystemClock
 from shared.errors import OpenRouteError
-from shared.events.accounts import AccountChanged
+from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.billing import (
     AccountBalance,
     AddCredits,
@@ -26,15 +26,18 @@ from shared.events.envelope import Event
 from shared.events.generations import GenerationAbandoned, Spend
 from shared.events.topics import (
     ACCOUNTS_STATE,
+    API_KEYS_STATE,
     BILLING_FEES,
     DEAD_LETTERS,
     INFERENCE_GENERATIONS,
     Topic,
 )
-from shared.ids import AccountId, GenerationId, HoldId, new_generation_id, new_id
+from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId, new_generation_id, new_id
 from shared.kafka.consuming import decode_record, open_consumer
+from shared.kafka.record import Record
 from tests.integration.billing.conftest import Desk, World
-from tests.unit.billing.made import LIST_COST, USD, authorize, finished
+from tests.support.wait_until import wait_until
+from tests.unit.billing.made import FEE, LIST_COST, USD, authorize, finished
 
 
 async def _told(config: BillingConfig, topic: Topic, account: AccountId, count: int) -> list[Event]:
@@ -119,6 +122,73 @@ async def test_an_accounts_own_policy_is_published_and_applied(
     await world.producer.emit(INFERENCE_GENERATIONS, fact, key=account)
     await world.balance(account, credits_nano_usd=USD - 187_500, allotment_used=1, free_requests=0)
     assert running.facts.problem() is None
+
+
+async def test_an_allotment_by_list_cost_is_published_and_used_up(
+    running: Billing, world: World, config: BillingConfig
+) -> None:
+    account = AccountId(new_id())
+    await world.call(AddCredits(account_id=account, amount_nano_usd=USD, key="k"), account)
+    changed = AccountChanged(
+        version=1,
+        account_id=account,
+        name="a",
+        allotment_rule="list_cost",
+        free_list_cost_nano_usd=LIST_COST + 1,
+    )
+    await world.producer.emit(ACCOUNTS_STATE, changed, key=account)
+    await world.balance(account, policy_version=1)
+    hold, generation_id = new_id(), new_generation_id()
+    await world.call(authorize(hold=hold, account=account, generation_id=generation_id), account)
+    await world.balance(account, list_cost_used_nano_usd=4 * LIST_COST, allotment_used=1)
+    facts = [
+        finished(account=account, generation_id=generation_id, spend=Spend(hold_id=HoldId(hold))),
+        finished(account=account, generation_id=new_generation_id()),
+        finished(account=account, generation_id=new_generation_id()),
+    ]
+    for fact in facts:
+        await world.producer.emit(INFERENCE_GENERATIONS, fact, key=account)
+    await world.balance(
+        account,
+        credits_nano_usd=USD - FEE,
+        allotment_rule="list_cost",
+        free_list_cost_nano_usd=LIST_COST + 1,
+        list_cost_used_nano_usd=2 * LIST_COST,
+        allotment_used=3,
+    )
+    told = (await _told(config, BILLING_FEES, account, 4))[1:]
+    assert [type(each).__name__ for each in told] == ["FeeWaived", "FeeWaived", "FeeDeducted"]
+    assert (await check_books(running.ledger))["problems"] == []
+
+
+async def test_a_key_limit_on_its_topic_holds_and_a_key_that_is_gone_stops_nothing(
+    running: Billing, world: World, config: BillingConfig
+) -> None:
+    account, gone = AccountId(new_id()), new_id()
+    await world.call(AddCredits(account_id=account, amount_nano_usd=USD, key="k"), account)
+    await world.producer.send(
+        Record(topic=API_KEYS_STATE.name, key=gone.encode(), value=None, headers=())
+    )
+    key = ApiKeyHash(new_id())
+    limited = ApiKeyChanged(version=1, api_key_hash=key, account_id=account, limit_nano_usd=0)
+    await world.producer.emit(API_KEYS_STATE, limited, key=key)
+
+    async def is_refused() -> bool:
+        command = authorize(
+            hold=new_id(),
+            account=account,
+            api_key_hash=key,
+            generation_id=new_generation_id(),
+            is_byok=False,
+        )
+        answer = await world.call(command, account)
+        return isinstance(answer, SpendRefused) and answer.code == "key_limit_exceeded"
+
+    await wait_until(is_refused, deadline_seconds=20)
+    assert running.facts.problem() is None
+    async with open_consumer(config.kafka, DEAD_LETTERS.name) as consumer:
+        dead = (await consumer.getmany(timeout_ms=1_000)).values()
+    assert gone.encode() not in [record.key for records in dead for record in records]
 
 
 class _Crash(OpenRouteError):  # noqa: N818 - it is one

@@ -243,6 +243,9 @@ class Books:
             free_requests=10 if account.free_requests is None else account.free_requests,
             fee_percent=account.fee_percent or Decimal(5),
             policy_version=account.version,
+            allotment_rule=account.allotment_rule or "requests",
+            list_cost_used_nano_usd=250_000_000,
+            free_list_cost_nano_usd=account.free_list_cost_nano_usd or 0,
         )
         await self.producer.emit(BILLING_ACCOUNTS, balance, key=account_id)
 

@@ -16,9 +16,11 @@ from services.ingress.operations import accounts, api_keys, credit, platform_cre
 from services.ingress.operations.command_line import main
 from services.ingress.operations.connections import open_connections
 from services.ingress.operations.outcomes import BadInput
+from shared.clock import SystemClock
+from shared.events.accounts import SharedLimit
 from shared.events.credential_audit import Actor
 from shared.events.replies import ReplyFailed
-from shared.ids import PLATFORM_ACCOUNT, hash_api_key, new_id
+from shared.ids import PLATFORM_ACCOUNT, hash_api_key, month_of, new_id
 from tests.conftest import Infrastructure
 from tests.integration.ingress.conftest import (
     EMBEDDING,
@@ -387,10 +389,47 @@ async def test_a_key_is_described_with_exact_amounts(world: World) -> None:
     assert key["usage"] == Decimal("0.000000001")
     assert key["byok_usage_daily"] == Decimal("0.0360795")
     assert key["credits"] == Decimal("5.000000001")
-    assert key["byok_allotment"]["remaining"] == 7
+    month = month_of(SystemClock().now())
+    assert key["byok_allotment"] == {
+        "rule": "requests",
+        "month": month,
+        "free": 10,
+        "used": 3,
+        "left": 7,
+    }
     assert key["is_management_key"] is False
     assert key["label"].startswith("sk-or-v1-")
     assert world.account.api_key not in text
+
+
+async def test_an_allotment_by_list_cost_is_described_in_dollars(world: World) -> None:
+    account = await make_account(world.operations, "by list cost")
+    async with open_connections(world.operations) as connections:
+        changed = await accounts.change_policy(
+            connections,
+            account.account_id,
+            {"allotment_rule": "list_cost", "free_list_cost_nano_usd": 1_000_000_001},
+        )
+    assert changed.warning is None
+
+    async def described() -> dict[str, Any]:
+        url = f"{world.base_url}/key"
+        async with world.http.get(url, headers=account.headers) as response:
+            found = json.loads(await response.text(), parse_float=Decimal)
+        allotment: dict[str, Any] = found["data"]["byok_allotment"]
+        return allotment
+
+    async def is_so() -> bool:
+        return "list_cost" in (await described()).values()
+
+    await wait_until(is_so)
+    assert await described() == {
+        "rule": "list_cost",
+        "month": month_of(SystemClock().now()),
+        "free": Decimal("1.000000001"),
+        "used": Decimal("0.25"),
+        "left": Decimal("0.750000001"),
+    }
 
 
 async def test_a_policy_is_applied_before_the_command_returns(world: World) -> None:
@@ -400,15 +439,33 @@ async def test_a_policy_is_applied_before_the_command_returns(world: World) -> N
         changed = await accounts.change_policy(
             connections,
             account_id,
-            {"free_requests": 0, "fee_percent": Decimal("7.5"), "byok_only": True},
+            {
+                "free_requests": 0,
+                "fee_percent": Decimal("7.5"),
+                "byok_only": True,
+                "shared_limits": {"openai": SharedLimit(requests_per_minute=5)},
+            },
         )
         assert changed.warning is None
         assert changed.printed == {
             "account_id": account_id,
             "byok_only": True,
             "fee_percent": "7.5",
+            "allotment": None,
             "free_requests": 0,
+            "free_list_cost": None,
+            "shared_limits": {"openai": {"requests_per_minute": 5}},
         }
+        by_list_cost = {"allotment_rule": "list_cost", "free_list_cost_nano_usd": 1_500_000_000}
+        changed = await accounts.change_policy(connections, account_id, by_list_cost)
+        assert changed.warning is None
+        assert (changed.printed["allotment"], changed.printed["free_list_cost"]) == (
+            "list_cost",
+            "1.5",
+        )
+        back = {"allotment_rule": None, "free_list_cost_nano_usd": None}
+        changed = await accounts.change_policy(connections, account_id, back)
+        assert changed.printed["allotment"] is None
         with pytest.raises(BadInput, match="no account"):
             await accounts.change_policy(connections, new_id(), {"free_requests": 1})
 
@@ -529,7 +586,16 @@ async def test_the_command_line_prints_keys_last_and_refuses_bad_input_in_one_li
     unknown = ["credit", "--account", new_id(), "--amount", "5.00"]
     assert await asyncio.to_thread(main, unknown, environment) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
-    for wrong in (["credit", "--account", "x", "--amount", "1e400"], ["account"], ["nothing"]):
+    policy = ["account-policy", "--account", new_id()]
+    for wrong in (
+        ["credit", "--account", "x", "--amount", "1e400"],
+        ["account"],
+        ["nothing"],
+        [*policy, "--allotment", "dollars"],
+        [*policy, "--free-list-cost", "-1"],
+        [*policy, "--free-list-cost", "0.0000000001"],
+        [*policy, "--free-list-cost", "1000000001"],
+    ):
         with pytest.raises(SystemExit) as ended:
             await asyncio.to_thread(main, wrong, environment)
         assert ended.value.code == 2

@@ -44,14 +44,17 @@ def finished(
     is_byok: bool = True,
     outcome: Literal["completed", "failed", "cancelled"] = "completed",
     usage: Usage | None = USAGE,
+    api_key_hash: ApiKeyHash = API_KEY,
+    prices: Prices = PRICES,
     generation_id: GenerationId | None = None,
+    at: datetime = NOW,
 ) -> GenerationFinished:
-    """A finished generation."""
+    """A generation that finished at a moment."""
     return GenerationFinished(
         generation_id=generation_id or generation(number),
         run_id=RUN,
         account_id=account,
-        api_key_hash=API_KEY,
+        api_key_hash=api_key_hash,
         outcome=outcome,
         is_byok=is_byok,
         model="openai/gpt-4o",
@@ -59,11 +62,11 @@ def finished(
         endpoint="openai",
         credential_id=CredentialId("credential") if is_byok else None,
         usage=usage,
-        prices=PRICES,
+        prices=prices,
         spend=spend,
         attempts=(),
         started_at=NOW,
-        finished_at=NOW,
+        finished_at=at,
     )
 
 
@@ -74,6 +77,9 @@ def authorize(
     account: AccountId = ACCOUNT,
     is_byok: bool = True,
     worst_case_nano_usd: int = 4 * LIST_COST,
+    worst_case_tokens: int = 0,
+    api_key_hash: ApiKeyHash = API_KEY,
+    provider: str = "openai",
     generation_id: GenerationId | None = None,
     hold_until: datetime = LATER,
 ) -> AuthorizeSpend:
@@ -83,10 +89,11 @@ def authorize(
         generation_id=generation_id or generation(number),
         run_id=RUN,
         account_id=account,
-        api_key_hash=API_KEY,
+        api_key_hash=api_key_hash,
         is_byok=is_byok,
-        provider="openai",
+        provider=provider,
         worst_case_nano_usd=worst_case_nano_usd,
+        worst_case_tokens=worst_case_tokens,
         hold_until=hold_until,
     )
 

@@ -1,4 +1,8 @@
+from datetime import timedelta
 from decimal import Decimal
+
+import msgspec
+import pytest
 
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
@@ -6,10 +10,18 @@ from services.billing.domain.credits import add_credits
 from services.billing.domain.hold import HoldEnding
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import AddCredits, CreditsKept, SpendAuthorized, SpendRefused
+from shared.events.billing import (
+    AddCredits,
+    AuthorizeSpend,
+    CreditsKept,
+    SpendAuthorized,
+    SpendRefused,
+)
 from shared.events.envelope import Refused
+from shared.ids import RunId
 from tests.unit.billing.made import (
     ACCOUNT,
+    LATER,
     LIST_COST,
     MONTH,
     OTHER_ACCOUNT,
@@ -136,3 +148,29 @@ def test_a_top_up_of_nothing_is_invalid() -> None:
         answer = add_credits(page_with(0), command, MONTH)
         assert isinstance(answer, Refused)
         assert answer.field == "amount_nano_usd"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        authorize(worst_case_nano_usd=4 * LIST_COST + 1),
+        authorize(is_byok=True),
+        authorize(is_byok=False, generation_id=generation(7)),
+        authorize(is_byok=False, hold_until=LATER + timedelta(seconds=1)),
+        msgspec.structs.replace(authorize(is_byok=False), provider="azure"),
+        msgspec.structs.replace(authorize(is_byok=False), run_id=RunId("another")),
+    ],
+    ids=["amount", "whose key", "generation", "time", "provider", "run"],
+)
+@pytest.mark.parametrize("nano_usd", [USD, 0], ids=["authorized", "refused"])
+def test_a_hold_id_that_comes_with_another_command_is_a_conflict(
+    other: AuthorizeSpend, nano_usd: int
+) -> None:
+    page = page_with(nano_usd)
+    first = authorize_spend(page, authorize(is_byok=False), POLICY)
+    before = page.account(ACCOUNT)
+    answer = authorize_spend(page, other, POLICY)
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.field) == ("conflict", "hold_id")
+    assert page.account(ACCOUNT) == before
+    assert authorize_spend(page, authorize(is_byok=False), POLICY) == first

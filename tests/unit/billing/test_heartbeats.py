@@ -37,6 +37,9 @@ class SilentLedger:
     async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
         raise NotImplementedError
 
+    async def forget_minutes(self, before: datetime) -> None:
+        raise NotImplementedError
+
 
 @dataclass
 class KeptHeartbeats:

@@ -173,6 +173,28 @@ def test_usage_without_prices_cannot_be_booked() -> None:
         checked_fact(broken)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(prompt_tokens=-1, completion_tokens=5),
+        Usage(prompt_tokens=1, completion_tokens=-5),
+        Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=-1),
+        Usage(prompt_tokens=10, completion_tokens=5, cache_write_tokens=-1),
+    ],
+)
+def test_a_count_below_zero_cannot_be_booked(usage: Usage) -> None:
+    with pytest.raises(ValueError, match="below zero"):
+        checked_fact(finished(usage=usage))
+
+
+def test_a_promise_to_another_account_is_none_to_this_one() -> None:
+    page = page_with(USD)
+    authorize_spend(page, authorize(), POLICY)
+    stranger = finished(account=type(ACCOUNT)("stranger"), spend=promised())
+    settle_finished(page, stranger, NO_ALLOTMENT)
+    assert events(page) == ["FeeDeducted"]
+
+
 def test_a_hold_of_another_account_pays_nothing_for_this_one() -> None:
     page: Page = page_with(USD)
     authorize_spend(page, authorize(is_byok=False), POLICY)

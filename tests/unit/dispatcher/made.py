@@ -8,7 +8,7 @@ import msgspec
 from services.dispatcher.domain.attempt import Attempt, Endpoint
 from services.dispatcher.domain.reply import StreamEnded, WholeReply
 from services.dispatcher.domain.request import ChatRequest, read_request
-from shared.events.billing import AccountBalance
+from shared.events.billing import AccountBalance, AllotmentRule
 from shared.events.catalog import Capabilities, CatalogEndpoint, ModelListed
 from shared.events.completions import CompletionRequested
 from shared.events.credentials import (
@@ -193,16 +193,26 @@ STREAM = (
 
 
 def balance(
-    *, month: str, used: int = 0, free: int = 1_000_000, account_id: AccountId = ACCOUNT
+    *,
+    month: str,
+    used: int = 0,
+    free: int = 1_000_000,
+    account_id: AccountId = ACCOUNT,
+    rule: AllotmentRule = "requests",
 ) -> AccountBalance:
+    """`used` of what is `free`, in requests or nano-USD by the rule; the other one is used up."""
+    by_requests = rule == "requests"
     return AccountBalance(
         version=1,
         account_id=account_id,
         credits_nano_usd=5_000_000_000,
         held_nano_usd=0,
         month=month,
-        allotment_used=used,
-        free_requests=free,
+        allotment_used=used if by_requests else 1,
+        free_requests=free if by_requests else 0,
         fee_percent=Decimal(5),
         policy_version=0,
+        allotment_rule=rule,
+        list_cost_used_nano_usd=1 if by_requests else used,
+        free_list_cost_nano_usd=0 if by_requests else free,
     )

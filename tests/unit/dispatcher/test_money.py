@@ -2,16 +2,26 @@ from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.allotment import (
+    AMPLE_MARGIN_NANO_USD,
     AMPLE_MARGIN_REQUESTS,
+    FeeExpected,
     RecentUse,
+    fee_expected,
     surely_waived,
 )
 from services.dispatcher.domain.cost import Promise, reply_usage
-from services.dispatcher.domain.estimate import delivered_bytes, estimated_usage, worst_case
+from services.dispatcher.domain.estimate import (
+    affordable_max_tokens,
+    delivered_bytes,
+    estimated_usage,
+    worst_case,
+)
+from shared.events.billing import AllotmentRule
 from shared.events.generations import Spend
 from shared.events.replies import Choice, FunctionCall, Message, ToolCall
 from shared.events.usage import LongPromptPrices, Prices, Usage, list_cost
@@ -22,9 +32,15 @@ MONTH = "2026-11"
 ENDPOINT = attempt().endpoint
 
 
-def test_only_a_fresh_state_of_the_right_month_with_ample_allotment_is_sure() -> None:
-    ample = balance(month=MONTH, used=0, free=10_000)
-    edge = balance(month=MONTH, used=9_000, free=10_000)
+@pytest.mark.parametrize(
+    ("rule", "margin"), [("requests", AMPLE_MARGIN_REQUESTS), ("list_cost", AMPLE_MARGIN_NANO_USD)]
+)
+def test_only_a_fresh_state_of_the_right_month_with_ample_allotment_is_sure(
+    rule: AllotmentRule, margin: int
+) -> None:
+    free = 10 * margin
+    ample = balance(month=MONTH, used=0, free=free, rule=rule)
+    edge = balance(month=MONTH, used=9 * margin, free=free, rule=rule)
 
     def sure(state: object, *, fresh: bool = True, month: str = MONTH, recent: int = 0) -> bool:
         return surely_waived(
@@ -38,9 +54,22 @@ def test_only_a_fresh_state_of_the_right_month_with_ample_allotment_is_sure() ->
     assert not sure(None)
     assert not sure(ample, fresh=False)
     assert not sure(ample, month="2026-12")
-    assert not sure(ample, recent=10_000 - AMPLE_MARGIN_REQUESTS)
+    assert not sure(ample, recent=9 * margin)
+    assert sure(ample, recent=9 * margin - 1)
     assert not sure(edge)
-    assert sure(balance(month=MONTH, used=8_999, free=10_000))
+    assert sure(balance(month=MONTH, used=9 * margin - 1, free=free, rule=rule))
+
+
+@pytest.mark.parametrize("rule", ["requests", "list_cost"])
+def test_a_fee_is_foretold_where_nothing_or_plenty_is_left(rule: AllotmentRule) -> None:
+    def told(used: int, *, fresh: bool = True) -> FeeExpected | None:
+        state = balance(month=MONTH, used=used, free=10**15, rule=rule)
+        return fee_expected(state, is_fresh=fresh, month=MONTH, used_recently=0)
+
+    assert told(0) == FeeExpected(Decimal(5), waived=True)
+    assert told(10**15 - 1) == FeeExpected(Decimal(5), waived=None)
+    assert told(10**15) == FeeExpected(Decimal(5), waived=False)
+    assert told(10**15, fresh=False) == FeeExpected(Decimal(5), waived=None)
 
 
 def test_recent_use_is_that_of_five_minutes_and_does_not_grow() -> None:
@@ -50,6 +79,8 @@ def test_recent_use_is_that_of_five_minutes_and_does_not_grow() -> None:
     now = balance(month=MONTH, used=9_950)
     assert 3_000 <= recent.used(now, 995) <= 3_150
     assert recent.used(balance(month="2026-12", used=7), 995) == 7
+    by_list_cost = balance(month=MONTH, used=12_000, rule="list_cost")
+    assert recent.used(by_list_cost, 995) == 12_000, "what was used by another rule says nothing"
 
 
 def test_the_worst_case_is_the_prompt_at_two_bytes_a_token_and_the_longest_answer() -> None:
@@ -83,6 +114,25 @@ def test_no_answer_within_its_limits_costs_more_than_its_worst_case(
     )
     usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     assert rounded(list_cost(usage, prices)) <= worst_case(asked, replace(ENDPOINT, prices=prices))
+
+
+@given(
+    st.integers(0, 50_000_000), st.none() | st.integers(1, 20_000), st.integers(1, 3), st.booleans()
+)
+def test_the_affordable_max_tokens_are_the_most_that_cost_no_more(
+    affordable_nano_usd: int,
+    max_tokens: int | None,
+    choices: int,
+    dearer: bool,  # noqa: FBT001 - Hypothesis gives it
+) -> None:
+    endpoint = replace(ENDPOINT, prices=DEARER_FROM_64K if dearer else PRICES)
+    wanted = request(n=choices, **({} if max_tokens is None else {"max_tokens": max_tokens}))
+    fits = affordable_max_tokens(wanted, endpoint, affordable_nano_usd)
+    assert 0 <= fits <= min(max_tokens or 16_384, 16_384)
+    if fits:
+        assert worst_case(request(n=choices, max_tokens=fits), endpoint) <= affordable_nano_usd
+    if fits < min(max_tokens or 16_384, 16_384):
+        assert worst_case(request(n=choices, max_tokens=fits + 1), endpoint) > affordable_nano_usd
 
 
 def test_estimates_count_text_tool_calls_and_bytes_of_every_script() -> None:

@@ -1,6 +1,7 @@
 """One generation from request to last frame, everything outside in memory."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -10,7 +11,13 @@ from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, UsageSeen
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Failed
-from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused
+from shared.events.billing import (
+    AuthorizeSpend,
+    KeyLimitReached,
+    RateLimitReached,
+    SpendAuthorized,
+    SpendRefused,
+)
 from shared.events.completions import GenerationCancelled
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.replies import ReplyCompleted, ReplyDelta, ReplyFailed, ReplyStarted
@@ -179,12 +186,96 @@ async def test_refused_credits_with_nothing_else_to_try_are_a_402_that_says_what
     assert "$0.25" in last.message
 
 
-def _refused() -> SpendRefused:
+async def test_a_402_says_how_many_tokens_could_be_afforded(world: World) -> None:
+    world.platform = [platform()]
+    world.answers = [_refused(affordable_nano_usd=1_000_000)]
+    await world.run(max_tokens=1_000)
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert last.payment is not None
+    assert last.payment.requested_max_tokens == 1_000
+    assert last.payment.affordable_max_tokens is not None
+    # a token costs 10,000 nano-USD, and the prompt something as well
+    affordable = last.payment.affordable_max_tokens
+    assert affordable is not None
+    assert 90 <= affordable < 100
+    assert "You requested up to 1000 tokens, but can only afford 9" in last.message
+
+
+async def test_a_key_limit_that_counts_own_keys_is_asked_for_though_the_allotment_is_ample(
+    world: World,
+) -> None:
+    world.own = [credential("own")]
+    request = msgspec.structs.replace(asked(now=world.clock.now()), api_key_limit_counts_byok=True)
+    world.answers = [
+        msgspec.structs.replace(
+            _refused(),
+            code="key_limit_exceeded",
+            key_limit=KeyLimitReached(
+                limit_nano_usd=2 * 10**9,
+                left_nano_usd=10**9 // 4,
+                limit_reset="daily",
+                resets_at=datetime(2026, 11, 24, tzinfo=UTC),
+            ),
+        )
+    ]
+    await world.run(request=request)
+    last = world.last
+    assert len(world.of(AuthorizeSpend)) == 1
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.error_type) == (402, "payment_required")
+    assert "Key limit exceeded (daily limit)" in last.message
+    assert "$0.25 of the API key's $2 are left" in last.message
+    assert "2026-11-24T00:00:00Z" in last.message
+    assert world.provider.calls == []
+
+
+async def test_a_rate_limit_of_shared_capacity_lets_the_next_attempt_serve(world: World) -> None:
+    world.platform = [platform("openai"), platform("azure")]
+    world.answers = [_too_fast(world)]
+    await world.run(whole())
+    assert world.called_with == ["platform-azure"]
+    (fallback,) = world.of(FallbackDecided)
+    assert isinstance(fallback, FallbackDecided)
+    assert (fallback.reason, fallback.provider_status) == ("shared_rate_limited", None)
+    # it says nothing about the platform's key, which serves other accounts
+    assert world.of(HealthChanged) == []
+
+
+async def test_a_rate_limit_of_shared_capacity_is_a_429_that_says_until_when(world: World) -> None:
+    world.platform = [platform("openai")]
+    world.answers = [_too_fast(world)]
+    await world.run()
+    last = world.last
+    assert isinstance(last, ReplyFailed)
+    assert (last.status, last.error_type) == (429, "rate_limit_exceeded")
+    assert last.retry_after_seconds == 42
+    assert last.rate_limit is not None
+    assert (last.rate_limit.limit, last.rate_limit.remaining) == (60, 0)
+    assert "60 requests a minute of shared capacity at Openai" in last.message
+    assert world.observations.take() == {}
+
+
+def _too_fast(world: World) -> SpendRefused:
+    return msgspec.structs.replace(
+        _refused(),
+        code="rate_limited",
+        rate_limit=RateLimitReached(
+            counted="requests",
+            limit=60,
+            remaining=0,
+            resets_at=world.clock.now() + timedelta(seconds=41.5),
+        ),
+    )
+
+
+def _refused(affordable_nano_usd: int | None = None) -> SpendRefused:
     return SpendRefused(
         code="insufficient_credits",
         message="",
         needed_nano_usd=500_000_000,
         available_nano_usd=250_000_000,
+        affordable_nano_usd=affordable_nano_usd,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from services.dispatcher.domain.health import HealthTable
 from services.dispatcher.domain.observations import Observations
@@ -38,6 +39,7 @@ from tests.fakes.scripted_provider import Script, ScriptedProvider
 from tests.unit.dispatcher.made import DATA_KEY, MINI, MODEL, asked, balance, body, model
 
 MONTH = datetime.now(UTC).strftime("%Y-%m")  # noqa: TID251 - generation ids are made now
+AnyWorld = TypeVar("AnyWorld", bound="World")
 Out = (
     GenerationFinished
     | GenerationAbandoned
@@ -202,7 +204,7 @@ class World:
                 health=self.health,
                 providers=providers,
             ),
-            authorizer=AuthorizeAttempt(balances=_Balances(self), spending=self),
+            authorizer=AuthorizeAttempt(balances=_Balances(self), spending=self, clock=self.clock),
             secrets=WorldSecrets(self),
             caller=CallProvider(
                 providers=providers,
@@ -313,8 +315,15 @@ def sealed(request: CompletionRequested, **fields: object) -> bytes:
 
 @asynccontextmanager
 async def a_world() -> AsyncIterator[World]:
+    async with world_of(World) as world:
+        yield world
+
+
+@asynccontextmanager
+async def world_of(kind: type[AnyWorld]) -> AsyncIterator[AnyWorld]:
+    """A world that knows more than the plain one."""
     async with TaskScope() as background:
-        world = World(background)
+        world = kind(background)
         world.room.set()
         yield world
         assert background.failure is None

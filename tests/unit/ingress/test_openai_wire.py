@@ -1,17 +1,21 @@
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from services.ingress.domain import refusals
+from services.ingress.domain.refusals import Refusal
 from services.ingress.inbound.http import openai_wire
-from services.ingress.inbound.http.error_envelope import error_body
+from services.ingress.inbound.http.error_envelope import error_body, rate_limit_headers
 from services.ingress.inbound.http.event_stream import EventStream
+from shared.events.billing import KeyLimitReached, RateLimitReached
 from shared.events.replies import (
     Choice,
     FunctionCall,
     Message,
+    PaymentRequired,
     ReasoningDetail,
     ReasoningEncrypted,
     ReasoningSummary,
@@ -193,3 +197,51 @@ def test_reasoning_details_reach_the_client_whole_and_streamed_without_nulls() -
     (chunk,) = chunks(started, ReplyDelta(choices=[Choice(message=message)]))
     assert chunk["choices"][0]["delta"]["reasoning_details"] == told
     assert nulls(chunk["choices"][0]["delta"]) == []
+
+
+def test_a_402_says_what_could_be_afforded_and_which_limit_it_was() -> None:
+    payment = PaymentRequired(
+        needed_nano_usd=500,
+        available_nano_usd=200,
+        requested_max_tokens=1_000,
+        affordable_max_tokens=400,
+        key_limit=KeyLimitReached(
+            limit_nano_usd=300,
+            left_nano_usd=200,
+            limit_reset="daily",
+            resets_at=datetime(2026, 11, 27, tzinfo=UTC),
+        ),
+    )
+    refusal = Refusal(status=402, message="m", error_type="payment_required", payment=payment)
+    assert json.loads(error_body(refusal))["error"] == {
+        "code": 402,
+        "message": "m",
+        "metadata": {
+            "error_type": "payment_required",
+            "needed_nano_usd": 500,
+            "available_nano_usd": 200,
+            "requested_max_tokens": 1_000,
+            "affordable_max_tokens": 400,
+            "key_limit": {
+                "limit_nano_usd": 300,
+                "left_nano_usd": 200,
+                "limit_reset": "daily",
+                "resets_at": "2026-11-27T00:00:00Z",
+            },
+        },
+    }
+
+
+def test_a_rate_limit_of_ours_has_its_headers_in_the_body_too() -> None:
+    reached = RateLimitReached(
+        counted="tokens", limit=60, remaining=7, resets_at=datetime(2026, 11, 27, tzinfo=UTC)
+    )
+    refusal = Refusal(status=429, message="m", error_type="rate_limit_exceeded", rate_limit=reached)
+    headers = {
+        "X-RateLimit-Limit": "60",
+        "X-RateLimit-Remaining": "7",
+        "X-RateLimit-Reset": "1795737600000",
+    }
+    assert rate_limit_headers(refusal) == headers
+    metadata = json.loads(error_body(refusal))["error"]["metadata"]
+    assert (metadata["headers"], metadata["counted"]) == (headers, "tokens")

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.ingress.domain import refusals
 from services.ingress.domain.refusals import Refusal
-from services.ingress.inbound.http.error_envelope import error_body
+from services.ingress.inbound.http.error_envelope import error_body, rate_limit_headers
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from shared.clock import Clock
 from shared.errors import Unavailable
@@ -52,6 +52,7 @@ class Exchange:
         """Answer with the error envelope."""
         if refusal.retry_after_seconds is not None:
             self.headers["Retry-After"] = str(refusal.retry_after_seconds)
+        self.headers.update(rate_limit_headers(refusal))
         self.line.add(error_type=refusal.error_type)
         response = self.raw(
             error_body(refusal, openrouter_metadata=metadata), status=refusal.status

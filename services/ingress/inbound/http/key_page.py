@@ -4,6 +4,7 @@ All fields that the published clients insist on are there; those that stand for 
 gateway does not have (workspaces, guardrails, free models) say so.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -81,9 +82,12 @@ def _allotment(key: KeyDescription) -> dict[str, Any] | None:
     allotment = key.allotment
     if allotment is None:
         return None
+    # requests are counted, list cost is an amount of USD
+    shown: Callable[[int], object] = int if allotment.rule == "requests" else usd
     return {
+        "rule": allotment.rule,
         "month": allotment.month,
-        "free_requests": allotment.free_requests,
-        "used": allotment.used,
-        "remaining": allotment.remaining,
+        "free": shown(allotment.free),
+        "used": shown(allotment.used),
+        "left": shown(allotment.left),
     }

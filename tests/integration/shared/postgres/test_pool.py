@@ -169,11 +169,16 @@ async def test_a_server_that_goes_while_nothing_is_asked_is_unavailable() -> Non
     )
     with pytest.raises(Unavailable, match="connection lost"), translate():
         await connection.execute("select 1")
-    with pytest.raises(Unavailable, match="connection lost"), translate():
-        try:
-            await connection.execute("select 1")
-        finally:
-            await connection.execute("rollback")
+
+    async def try_and_roll_back() -> None:
+        with translate():
+            try:
+                await connection.execute("select 1")
+            finally:
+                await connection.execute("rollback")
+
+    with pytest.raises(Unavailable, match="connection lost"):
+        await try_and_roll_back()
     connection.terminate()
     server.close()
     async with asyncio.timeout(5):

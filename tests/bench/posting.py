@@ -1,13 +1,16 @@
 """How many generations a second one billing process books in PostgreSQL, without Kafka.
 
-    python -m tests.integration.billing.posting_rate POSTGRES_URL [generations] [batch] [accounts]
+    python -m tests.bench.posting POSTGRES_URL [generations] [batch] [accounts]
 
 Half of them are waived, a quarter pays a fee from credits, a quarter is charged. The batches
-are decoded from JSON as they would be from Kafka.
+are decoded from JSON as they would be from Kafka, and what they write to the outbox is published to
+nowhere and deleted as ever. Prints one JSON object.
 """
 
 import asyncio
+import json
 import sys
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -39,6 +42,7 @@ from shared.ids import (
     new_id,
 )
 from shared.kafka.config import KafkaConfig
+from shared.kafka.facts import BATCH_RECORDS_MAX
 from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 from shared.postgres.config import PostgresConfig
@@ -47,10 +51,20 @@ from shared.postgres.outbox_relay import OutboxRelay
 from shared.postgres.pool import open_pool
 from shared.postgres.publications import Publications
 from shared.secret import Secret
+from shared.tasks import TaskScope
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.metrics import Metrics
 
 _SPENDS = (Spend(waived=True), Spend(waived=True), Spend(fee_percent=Decimal(5)), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """Generations a second: booked, and found to be booked already when they come again."""
+
+    booked_per_second: float
+    repeated_per_second: float
+    problems: list[str]
 
 
 class _Discarded:
@@ -112,7 +126,7 @@ def _decoded(records: list[Record]) -> list[codec.Received]:
     ]
 
 
-async def _measure(url: str, generations: int, batch: int, accounts: int) -> None:
+async def _measure(url: str, generations: int, batch: int, accounts: int) -> Posting:
     clock = SystemClock()
     policy = FeePolicy(fee_percent=Decimal(5), free_requests=1_000_000)
     producer = EventProducer(
@@ -121,11 +135,15 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Non
         clock=clock,
         new_id=new_id,
     )
-    async with open_pool(PostgresConfig(url=Secret(url)), application_name="measure") as pool:
+    async with (
+        open_pool(PostgresConfig(url=Secret(url)), application_name="measure") as pool,
+        TaskScope() as scope,
+    ):
         await migrate(pool, MIGRATIONS)
         await pool.expire_connections()
         relay = OutboxRelay(pool, _Discarded(), AccountStates(producer, clock, policy))
         publications = Publications(relay)
+        scope.start(relay.run(), name="outbox")
         ledger = PostgresLedger(pool, producer, publications, clock)
         observer = PrometheusObserver(Metrics())
         await KeepHouse(ledger, clock, observer).open_months()
@@ -142,20 +160,25 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Non
 
         await ledger.transact(top_up)
         records = [_record(number, names[number % accounts]) for number in range(generations)]
-        for round_number in range(2):
+        rates: list[float] = []
+        for _ in range(2):
             began = clock.monotonic()
             for start in range(0, generations, batch):
                 await post(_decoded(records[start : start + batch]))
                 await publications.publish_waiting()
-            seconds = clock.monotonic() - began
-            what = "booked" if round_number == 0 else "repeated"
-            sys.stdout.write(f"{what}: {generations / seconds:,.0f} generations a second\n")
-        report = await check_books(ledger)
-        sys.stdout.write(f"problems: {report['problems']}\n")
+            rates.append(generations / (clock.monotonic() - began))
+        return Posting(
+            booked_per_second=rates[0],
+            repeated_per_second=rates[1],
+            problems=(await check_books(ledger))["problems"],
+        )
 
 
 if __name__ == "__main__":
     configure_logging("measure", "measure", "error")
     given = [int(argument) for argument in sys.argv[2:]]
     uvloop.install()
-    asyncio.run(_measure(sys.argv[1], *(given + [20_000, 200, 50][len(given) :])))
+    found = asyncio.run(
+        _measure(sys.argv[1], *(given + [20_000, BATCH_RECORDS_MAX, 50][len(given) :]))
+    )
+    sys.stdout.write(json.dumps(asdict(found)) + "\n")

@@ -1,0 +1,172 @@
+"""Limits of API keys and of shared capacity: what a page is to know of them, and what is new there."""
+
+from datetime import date, datetime
+from typing import Final
+
+import msgspec
+
+from services.billing.domain.key_limit import KeyLimit, KeyUse, Window, window_of
+from services.billing.domain.page import Page
+from services.billing.domain.rate_limit import RateUse, RateWindow
+from services.billing.ports import Scope
+from shared.events.accounts import SharedLimit
+from shared.ids import AccountId, ApiKeyHash
+from shared.postgres.pool import Connection
+
+_KEY_LIMITS: Final = """
+select api_key_hash, limit_nano_usd, limit_reset, include_byok, version
+from api_key_limits where api_key_hash = any($1::text[]) and limit_nano_usd is not null
+"""
+_KEY_USES: Final = """
+select asked.place, spent.credits, spent.byok, held.credits as held_credits, held.byok as held_byok
+from unnest($1::text[], $2::text[], $3::date[], $4::date[])
+    with ordinality as asked (account_id, api_key_hash, first, next_first, place),
+lateral (
+    select coalesce(sum(credits_nano_usd), 0) as credits,
+           coalesce(sum(byok_list_cost_nano_usd), 0) as byok
+    from spending_days
+    where spending_days.account_id = asked.account_id
+      and spending_days.api_key_hash = asked.api_key_hash and day >= first and day < next_first
+) as spent,
+lateral (
+    select coalesce(sum(amount_nano_usd), 0) as credits,
+           coalesce(sum(worst_case_nano_usd) filter (where is_byok), 0) as byok
+    from holds,
+    lateral (
+        select (uuid_extract_timestamp(substr(generation_id, 5)::uuid) at time zone 'UTC')::date as day
+    ) as started
+    where is_open and holds.api_key_hash = asked.api_key_hash and day >= first and day < next_first
+) as held
+"""
+_SHARED: Final = """
+select asked.account_id, asked.provider, minutes.requests, minutes.tokens, own.limits
+from unnest($1::text[], $2::text[], $3::timestamptz[]) as asked (account_id, provider, minute)
+left join shared_minutes as minutes on minutes.account_id = asked.account_id
+    and minutes.provider = asked.provider and minutes.minute = asked.minute
+left join shared_limits as own on own.account_id = asked.account_id
+"""
+_STORE_KEY_LIMITS: Final = """
+insert into api_key_limits as known (api_key_hash, limit_nano_usd, limit_reset, include_byok, version)
+select * from unnest($1::text[], $2::numeric[], $3::text[], $4::boolean[], $5::bigint[])
+on conflict (api_key_hash) do update set
+    limit_nano_usd = excluded.limit_nano_usd, limit_reset = excluded.limit_reset,
+    include_byok = excluded.include_byok, version = excluded.version
+where known.version <= excluded.version
+"""
+_STORE_SHARED_LIMITS: Final = """
+insert into shared_limits (account_id, limits) select * from unnest($1::text[], $2::jsonb[])
+on conflict (account_id) do update set limits = excluded.limits
+"""
+_ADD_MINUTES: Final = """
+insert into shared_minutes as known (account_id, provider, minute, requests, tokens)
+select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[])
+on conflict (account_id, provider, minute) do update set
+    requests = known.requests + excluded.requests, tokens = known.tokens + excluded.tokens
+"""
+# Only puts tokens right: a minute that nobody needs any more may be gone.
+_CORRECT_MINUTES: Final = """
+update shared_minutes as known set tokens = known.tokens + added.tokens
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
+    as added (account_id, provider, minute, tokens)
+where known.account_id = added.account_id and known.provider = added.provider
+  and known.minute = added.minute
+"""
+_FORGET_MINUTES: Final = "delete from shared_minutes where minute < $1"
+
+_limits: Final = dict[str, SharedLimit]
+
+
+async def read_limits(connection: Connection, page: Page, scope: Scope) -> None:
+    """Read what limits say to the scope's API keys and minutes; the accounts are locked already."""
+    if scope.key_days:
+        await _read_key_limits(connection, page, scope.key_days)
+    if scope.rate_windows:
+        await _read_shared(connection, page, scope.rate_windows)
+
+
+async def _read_key_limits(
+    connection: Connection, page: Page, key_days: set[tuple[AccountId, ApiKeyHash, date]]
+) -> None:
+    hashes = sorted({api_key_hash for _, api_key_hash, _ in key_days})
+    for row in await connection.fetch(_KEY_LIMITS, hashes):
+        page.key_limits.limits[row["api_key_hash"]] = KeyLimit(
+            api_key_hash=ApiKeyHash(row["api_key_hash"]),
+            limit_nano_usd=int(row["limit_nano_usd"]),
+            limit_reset=row["limit_reset"],
+            include_byok=row["include_byok"],
+            version=row["version"],
+        )
+    limits = page.key_limits.limits
+    asked: list[tuple[AccountId, ApiKeyHash, Window]] = sorted(
+        {
+            (account_id, api_key_hash, window_of(limits[api_key_hash].limit_reset, day))
+            for account_id, api_key_hash, day in key_days
+            if api_key_hash in limits
+        },
+        key=lambda each: (each[1], each[2].first),
+    )
+    if not asked:
+        return
+    rows = await connection.fetch(
+        _KEY_USES,
+        [account_id for account_id, _, _ in asked],
+        [api_key_hash for _, api_key_hash, _ in asked],
+        [window.first for _, _, window in asked],
+        [window.next_first for _, _, window in asked],
+    )
+    for row in rows:
+        _, api_key_hash, window = asked[row["place"] - 1]
+        counts_byok = limits[api_key_hash].include_byok
+        page.key_limits.uses[api_key_hash, window] = KeyUse(
+            spent_nano_usd=int(row["credits"]) + (int(row["byok"]) if counts_byok else 0),
+            reserved_nano_usd=int(row["held_credits"])
+            + (int(row["held_byok"]) if counts_byok else 0),
+        )
+
+
+async def _read_shared(connection: Connection, page: Page, rate_windows: set[RateWindow]) -> None:
+    asked = sorted(rate_windows)
+    rows = await connection.fetch(_SHARED, *zip(*asked, strict=True))
+    minute = asked[0].minute
+    for row in rows:
+        account_id = AccountId(row["account_id"])
+        if row["requests"] is not None:
+            page.shared_use.used[RateWindow(account_id, row["provider"], minute)] = RateUse(
+                row["requests"], row["tokens"]
+            )
+        if row["limits"] is not None:
+            page.shared_use.own[account_id] = msgspec.convert(row["limits"], _limits)
+
+
+async def store_limits(connection: Connection, page: Page) -> None:
+    """Store limits that changed, and what the page adds to minutes."""
+    entries, added = page.entries, page.shared_use.added
+    if entries.key_limits:
+        rows = [
+            (
+                each.api_key_hash,
+                each.limit_nano_usd,
+                each.limit_reset,
+                each.include_byok,
+                each.version,
+            )
+            for _, each in sorted(entries.key_limits.items())
+        ]
+        await connection.execute(_STORE_KEY_LIMITS, *zip(*rows, strict=True))
+    if entries.shared_limits:
+        await connection.execute(
+            _STORE_SHARED_LIMITS, *zip(*sorted(entries.shared_limits.items()), strict=True)
+        )
+    admitted = [
+        (*window, use.requests, use.tokens) for window, use in added.items() if use.requests
+    ]
+    corrected = [(*window, use.tokens) for window, use in added.items() if not use.requests]
+    if admitted:
+        await connection.execute(_ADD_MINUTES, *zip(*sorted(admitted), strict=True))
+    if corrected:
+        await connection.execute(_CORRECT_MINUTES, *zip(*sorted(corrected), strict=True))
+
+
+async def forget_minutes(connection: Connection, before: datetime) -> None:
+    """Forget the minutes that began before a moment."""
+    await connection.execute(_FORGET_MINUTES, before)
