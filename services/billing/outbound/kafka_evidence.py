@@ -31,11 +31,10 @@ from services.billing.domain.period import CLOCKS_APART, Period
 from services.billing.domain.settle import delivered_cost
 from services.billing.ports import Begins, Ends, Row, Starts
 from shared.errors import PoisonRecord, Unavailable
-from shared.events.accounts import AccountChanged
 from shared.events.billing import AccountBalance, CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.dead_letters import DeadLettered
 from shared.events.envelope import Event
-from shared.events.generations import GenerationAbandoned
+from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.topics import (
     BILLING_ACCOUNTS,
     BILLING_FEES,
@@ -268,7 +267,9 @@ def _fact(record: Any, period: Period, *, is_certain: bool) -> list[Row]:
         return [(subject(EVENT, name), Unreadable(**place, reason=str(error)))]
     name = f"{received.envelope.source} {received.envelope.id}"
     rows: list[Row] = [(subject(EVENT, name), Delivered(**place))]
-    if isinstance(event, AccountChanged) or not period.holds(event.generation_id):
+    if not isinstance(event, GenerationFinished | GenerationAbandoned):
+        return rows
+    if not period.holds(event.generation_id):
         return rows
     key = subject(GENERATION, event.generation_id)
     if isinstance(event, GenerationAbandoned):
