@@ -9,6 +9,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 READY := .venv/.installed
 OPERATIONS := $(PY) -m deploy.local run -- services.ingress.operations
+BILLING_OPERATIONS := $(PY) -m deploy.local run --as billing -- services.billing.operations
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --annotation-style line $(if $(UPGRADE),--upgrade)
 
@@ -40,7 +41,7 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 ##@ Operators
 
 .PHONY: account account-policy api-key-policy credit refund correct platform-credential catalog-publish
-.PHONY: vault-policies vault-rotate vault-retire audit-verify replay
+.PHONY: vault-policies vault-rotate vault-retire audit-verify replay reconcile seal-month
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -103,9 +104,16 @@ replay: $(READY) ## make receipts and activity anew from Kafka, while billing ru
 audit-verify: $(READY) ## check that nobody changed the audit of credentials: each damage is named, exit 1 for any
 	$(PY) -m deploy.local run --as key_vault -- services.key_vault.operations verify-audit
 
+reconcile: $(READY) ## compare Kafka, the books and published state both ways: [FROM=2026-10-01] [TO=] (UTC); exit 1 if anything differs
+	$(BILLING_OPERATIONS) reconcile $${FROM:+--from "$$FROM"} $${TO:+--to "$$TO"}
+
+seal-month: $(READY) ## close a month that is over and reconciles, and keep its count, sum and hash: MONTH=2026-10
+	$(call need,MONTH,MONTH=2026-10)
+	$(BILLING_OPERATIONS) seal-month --month "$$MONTH"
+
 ##@ Development
 
-.PHONY: test check lint types arch fix bench bench-rotation schemas lock
+.PHONY: test check lint types arch fix bench bench-rotation chaos-billing schemas lock
 test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
 	$(PY) -m pytest -n auto tests/unit tests/contract
 	$(PY) -m pytest --ignore=tests/unit --ignore=tests/contract
@@ -131,6 +139,9 @@ bench: $(READY) ## measure throughput and latency against two bare HTTP hops, an
 
 bench-rotation: $(READY) ## rotate and rewrap 10,000 credentials under load; no request may fail
 	$(PY) -m tests.bench.rotation
+
+chaos-billing: $(READY) ## kill -9 of billing, PostgreSQL and Kafka at random under load, then reconcile: [SECONDS=180] [SEED=]
+	$(PY) -m tests.chaos.billing $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 schemas: $(READY) ## write AsyncAPI, golden schemas of new events and .env.example anew
 	$(PY) -m deploy.schemas

@@ -31,6 +31,12 @@ _GONE = (
 )
 
 
+# A server that shuts down at once tells every connection, in the middle of nothing; asyncpg then waits
+# for the end of a conversation that never began, and calls what is asked next a fault of its own.
+# What is asked after that, such as a rollback, it calls a fault of ours.
+_GOING = "cannot switch to state"
+
+
 @contextmanager
 def translate() -> Iterator[None]:
     """Raise Unavailable("postgres") for lost connections, timeouts and shutdowns in the block.
@@ -42,7 +48,16 @@ def translate() -> Iterator[None]:
         yield
     except _NOT_NOW as error:
         raise Unavailable(DEPENDENCY, type(error).__name__) from error
-    except asyncpg.InterfaceError as error:
-        if any(phrase in str(error) for phrase in _GONE):
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        if any(phrase in str(error) for phrase in _GONE) or _is_going(error):
             raise Unavailable(DEPENDENCY, "connection lost") from error
         raise
+
+
+def _is_going(error: BaseException | None) -> bool:
+    """Whether it began with a server that was going; each error has the one before as its context."""
+    while error is not None:
+        if isinstance(error, asyncpg.InternalClientError) and _GOING in str(error):
+            return True
+        error = error.__context__
+    return False

@@ -21,7 +21,7 @@ from services.billing.domain.policy import FeePolicy
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.prometheus_observer import PrometheusObserver
-from services.billing.ports import Scope, Transaction
+from services.billing.ports.ledger import Scope, Transaction
 from services.billing.use_cases.check_books import check_books
 from services.billing.use_cases.keep_house import KeepHouse
 from services.billing.use_cases.post_facts import PostFacts
@@ -144,7 +144,7 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Pos
         relay = OutboxRelay(pool, _Discarded(), AccountStates(producer, clock, policy))
         publications = Publications(relay)
         scope.start(relay.run(), name="outbox")
-        ledger = PostgresLedger(pool, producer, publications)
+        ledger = PostgresLedger(pool, producer, publications, clock)
         observer = PrometheusObserver(Metrics())
         await KeepHouse(ledger, clock, observer).open_months()
         post = PostFacts(ledger, policy, clock, observer)

@@ -51,7 +51,11 @@ class TransferKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """`amount_nano_usd` (above zero) moves from `debit` to `credit`."""
+    """`amount_nano_usd` (above zero) moves from `debit` to `credit`.
+
+    `month` is where it is written; `corrects_month` the month that it belongs to, when that one was
+    closed before.
+    """
 
     transfer_id: str
     month: str
@@ -62,6 +66,7 @@ class Transfer:
     amount_nano_usd: int
     generation_id: GenerationId | None = None
     hold_id: HoldId | None = None
+    corrects_month: str | None = None
 
 
 def ledger_name(account: LedgerAccount, customer: AccountId) -> str:

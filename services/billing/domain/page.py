@@ -13,6 +13,7 @@ from services.billing.domain.generation import Abandonment, Finished, Settlement
 from services.billing.domain.hold import Hold, HoldEnding, Refusal
 from services.billing.domain.key_limit import KeyLimit, KeyLimits
 from services.billing.domain.ledger import LedgerAccount, Transfer, TransferKind
+from services.billing.domain.months import Months
 from services.billing.domain.movement import Movement
 from services.billing.domain.payment import Payment, PaymentReport
 from services.billing.domain.rate_limit import LimitsByProvider, SharedUse
@@ -82,6 +83,7 @@ class Page:
     payment_reports: dict[str, list[PaymentReport]] = field(default_factory=dict)
     key_limits: KeyLimits = field(default_factory=KeyLimits)
     shared_use: SharedUse = field(default_factory=SharedUse)
+    months: Months = field(default_factory=Months)
     entries: Entries = field(default_factory=Entries)
 
     def account(self, account_id: AccountId) -> Account:
@@ -110,14 +112,18 @@ class Page:
         generation_id: GenerationId | None = None,
         hold_id: HoldId | None = None,
     ) -> None:
-        """Move money, of which nothing is no movement; ValueError when there is not enough."""
+        """Move money, of which nothing is no movement; ValueError when there is not enough.
+
+        What belongs to a closed `month` is written into an open one and names it.
+        """
         if amount_nano_usd == 0:
             return
         if amount_nano_usd < 0:
             raise ValueError("a transfer moves more than nothing")
         transfer = Transfer(
             transfer_id=f"{about}/{kind}",
-            month=month,
+            month=self.months.posting(month),
+            corrects_month=self.months.corrected(month),
             kind=kind,
             account_id=account_id,
             debit=debit,

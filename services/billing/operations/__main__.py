@@ -1,10 +1,13 @@
 """What operators run beside the service, each to its end.
 
+python -m services.billing.operations reconcile [--from DAY] [--to DAY]
+python -m services.billing.operations seal-month --month 2026-10
 python -m services.billing.operations replay --from beginning
 python -m services.billing.operations replay --from 2026-01-31T12:00:00Z
 
-Each prints a JSON object at the end. Exit codes: 0 done; 1 not done, and nothing is changed; 2 the
-settings or the arguments are wrong.
+`reconcile` and `seal-month` print what differs, one a line; each prints a JSON object at the end; how far
+it is goes to stderr. Exit codes: 0 nothing differs, or done; 1 something differs, or not done and nothing
+changed; 2 the settings or the arguments are wrong, or, of the first two, a server does not answer.
 """
 
 import argparse
@@ -12,7 +15,9 @@ import os
 import sys
 
 from services.billing.config import BillingConfig
+from services.billing.operations.reconcile import add_period, run_reconcile
 from services.billing.operations.replay import add_moment, run_replay
+from services.billing.operations.seal_month import add_month, run_seal_month
 from shared.config.environment import ConfigProblems, load
 from shared.process import EXIT_MISCONFIGURED
 
@@ -21,7 +26,11 @@ def main() -> int:
     """Carry out one command and return the exit code."""
     parser = argparse.ArgumentParser(prog="operations")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name, add_arguments, command in (("replay", add_moment, run_replay),):
+    for name, add_arguments, command in (
+        ("reconcile", add_period, run_reconcile),
+        ("seal-month", add_month, run_seal_month),
+        ("replay", add_moment, run_replay),
+    ):
         arguments = commands.add_parser(name)
         add_arguments(arguments)
         arguments.set_defaults(command=command)

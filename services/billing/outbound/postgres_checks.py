@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.billing.ports import AccountCheck, Books
+from services.billing.ports.ledger import AccountCheck, Books
 from shared.ids import AccountId
 from shared.postgres.pool import Connection
 
@@ -60,8 +60,9 @@ with sides as (
     from generations
     where kind in ('fee_waived', 'fee_deducted') and not exists (
         select from abandonments
-        where abandonments.month = generations.month and abandonments.kind = 'abandoned'
+        where abandonments.month = coalesce(generations.corrects_month, generations.month)
           and abandonments.generation_id = generations.generation_id
+          and abandonments.kind = 'abandoned'
     )
     group by 1
 )

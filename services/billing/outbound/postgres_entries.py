@@ -5,6 +5,7 @@ from typing import Any
 
 from services.billing.domain.generation import Finished, month_of_generation
 from services.billing.domain.ledger import Transfer, ledger_name
+from services.billing.domain.months import Months
 from services.billing.domain.page import Entries, Page
 from services.billing.outbound.postgres_limits import store_limits
 from shared.postgres.pool import Connection
@@ -19,6 +20,7 @@ _TRANSFERS = (
     "debit",
     "credit",
     "amount_nano_usd",
+    "corrects_month",
 )
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
@@ -55,7 +57,9 @@ _GENERATIONS = (
     "estimated",
     "started_at",
     "finished_at",
+    "corrects_month",
 )
+_LATE = "insert into late_generations (generation_id, month) select * from unnest($1::text[], $2::text[])"
 _ABANDONMENTS = """
 insert into abandonments (month, generation_id, kind, account_id, reason)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
@@ -116,9 +120,7 @@ async def store_entries(connection: Connection, page: Page) -> None:
     await _copy(
         connection, "transfers", _TRANSFERS, [_transfer(each) for each in entries.transfers]
     )
-    await _copy(
-        connection, "generations", _GENERATIONS, [_generation(each) for each in entries.finished]
-    )
+    await _store_generations(connection, page)
     await _insert(
         connection,
         _ABANDONMENTS,
@@ -226,6 +228,12 @@ async def _store_holds(connection: Connection, entries: Entries) -> None:
     )
 
 
+async def _store_generations(connection: Connection, page: Page) -> None:
+    rows = [_generation(each, page.months) for each in page.entries.finished]
+    await _copy(connection, "generations", _GENERATIONS, rows)
+    await _insert(connection, _LATE, [(row[1], row[0]) for row in rows if row[-1] is not None])
+
+
 async def _store_counters(connection: Connection, page: Page) -> None:
     entries = page.entries
     accounts = [page.account(account_id) for account_id in sorted(entries.changed_accounts)]
@@ -297,14 +305,16 @@ def _transfer(each: Transfer) -> tuple[Any, ...]:
         ledger_name(each.debit, each.account_id),
         ledger_name(each.credit, each.account_id),
         each.amount_nano_usd,
+        each.corrects_month,
     )
 
 
-def _generation(each: Finished) -> tuple[Any, ...]:
+def _generation(each: Finished, months: Months) -> tuple[Any, ...]:
     fact, settlement = each.fact, each.settlement
     usage = fact.usage
+    month = month_of_generation(fact.generation_id)
     return (
-        month_of_generation(fact.generation_id),
+        months.posting(month),
         fact.generation_id,
         fact.account_id,
         fact.api_key_hash,
@@ -325,4 +335,5 @@ def _generation(each: Finished) -> tuple[Any, ...]:
         None if usage is None else usage.estimated,
         fact.started_at,
         fact.finished_at,
+        months.corrected(month),
     )

@@ -15,11 +15,12 @@ from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_entries import store_entries
 from services.billing.outbound.postgres_limits import forget_minutes
 from services.billing.outbound.postgres_receipts import store_receipts
-from services.billing.ports import Books, Scope, Transaction
+from services.billing.ports.ledger import Books, Scope, Transaction
+from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
 from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES
-from shared.ids import AccountId, ApiKeyHash
+from shared.ids import AccountId, ApiKeyHash, month_of
 from shared.kafka.producer import EventProducer
 from shared.postgres.errors import translate
 from shared.postgres.inbox import forget_before, record_new
@@ -36,10 +37,11 @@ _RACES_MAX = 3
 class PostgresTransaction:
     """One transaction on the books."""
 
-    def __init__(self, connection: Connection, producer: EventProducer) -> None:
+    def __init__(self, connection: Connection, producer: EventProducer, current_month: str) -> None:
         """`connection` is in a transaction; `producer` only makes records here."""
         self._connection = connection
         self._producer = producer
+        self._current_month = current_month
         self.written = Written()
 
     async def take_new(self, facts: Sequence[Received]) -> list[Received]:
@@ -60,11 +62,13 @@ class PostgresTransaction:
 
     async def read_page(self, scope: Scope) -> Page:
         """The page of a scope, its accounts locked."""
-        return await postgres_page.read_page(self._connection, scope)
+        return await postgres_page.read_page(self._connection, scope, self._current_month)
 
     async def read_expired(self, now: datetime, *, holds_max: int) -> tuple[Page, list[Hold]]:
         """Open holds past their time with their page."""
-        return await postgres_page.read_expired(self._connection, now, holds_max)
+        return await postgres_page.read_expired(
+            self._connection, now, holds_max, self._current_month
+        )
 
     async def read_days(
         self, keys: Sequence[tuple[AccountId, ApiKeyHash]], today: date
@@ -94,9 +98,12 @@ class PostgresTransaction:
 class PostgresLedger:
     """The books, shared by everything in this process that works on them."""
 
-    def __init__(self, pool: Pool, producer: EventProducer, publications: Publications) -> None:
+    def __init__(
+        self, pool: Pool, producer: EventProducer, publications: Publications, clock: Clock
+    ) -> None:
         """`publications` gets what each transaction wrote, after its commit."""
         self._pool = pool
+        self._clock = clock
         self._producer = producer
         self._publications = publications
 
@@ -104,7 +111,8 @@ class PostgresLedger:
         """Run `work` in one transaction, and publish what it stored once that is committed."""
 
         async def run(connection: Connection) -> tuple[T, Written]:
-            transaction = PostgresTransaction(connection, self._producer)
+            month = month_of(self._clock.now())
+            transaction = PostgresTransaction(connection, self._producer, month)
             result = await work(transaction)
             return result, transaction.written
 
@@ -115,6 +123,8 @@ class PostgresLedger:
                 # Only two accounts that name one generation or hold get here, as each account's
                 # lock keeps its own apart: the one that came later now sees the other's row.
                 continue
+            except asyncpg.ObjectNotInPrerequisiteStateError:
+                continue  # the month was closed since the page was read, which now shows it
             except asyncpg.DataError as error:
                 raise PoisonRecord(f"PostgreSQL refuses a value: {type(error).__name__}") from None
             self._publications.hand(written)

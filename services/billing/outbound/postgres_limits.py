@@ -8,7 +8,7 @@ import msgspec
 from services.billing.domain.key_limit import KeyLimit, KeyUse, Window, window_of
 from services.billing.domain.page import Page
 from services.billing.domain.rate_limit import RateUse, RateWindow
-from services.billing.ports import Scope
+from services.billing.ports.ledger import Scope
 from shared.events.accounts import SharedLimit
 from shared.ids import AccountId, ApiKeyHash
 from shared.postgres.pool import Connection

@@ -3,7 +3,7 @@
 from services.billing.domain.movement import Movement, MovementKind
 from services.billing.domain.page import Page
 from services.billing.domain.payment import Payment, PaymentReport, ReportKind
-from services.billing.ports import Scope
+from services.billing.ports.ledger import Scope
 from shared.ids import AccountId
 from shared.postgres.pool import Connection
 

@@ -14,12 +14,13 @@ from services.billing.domain.generation import (
     SettlementKind,
 )
 from services.billing.domain.hold import Hold, Refusal
+from services.billing.domain.months import Months
 from services.billing.domain.page import Page
 from services.billing.domain.policy import OwnPolicy
 from services.billing.domain.spending import DaySpent, first_day_needed
 from services.billing.outbound.postgres_limits import read_limits
 from services.billing.outbound.postgres_movements import read_movements, read_payments
-from services.billing.ports import Scope
+from services.billing.ports.ledger import Scope
 from shared.events.billing import KeyLimitReached, RateLimitReached, SpendRefused
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
 from shared.postgres.pool import Connection
@@ -38,6 +39,13 @@ _MAKE_ACCOUNTS = """
 insert into accounts (account_id)
 select account_id from unnest($1::text[]) with ordinality as missing (account_id, place)
 order by place on conflict do nothing
+"""
+_CLOSED_MONTHS = "select month from closed_months"
+_LATE_SETTLEMENTS = """
+select generation_id, account_id, api_key_hash, kind, is_byok, credential_id, list_cost_nano_usd,
+       collected_nano_usd, uncollected_nano_usd
+from late_generations join generations using (month, generation_id)
+where generation_id = any($1::text[])
 """
 # How generations ended, in one statement: `reason` is there for abandonments alone.
 _ENDED = """
@@ -82,7 +90,7 @@ group by 1, 2, 3
 """
 
 
-async def read_page(connection: Connection, scope: Scope) -> Page:
+async def read_page(connection: Connection, scope: Scope, current_month: str) -> Page:
     """Lock a scope's accounts, making those that are new, and read what else it names."""
     page = Page()
     account_ids = scope.account_ids
@@ -92,13 +100,14 @@ async def read_page(connection: Connection, scope: Scope) -> Page:
         await _lock_accounts(connection, page, account_ids)
     if scope.movement_keys:
         await read_movements(connection, page, scope)
+    page.months = await _read_months(connection, scope.months, current_month)
     await _read_rest(connection, page, scope)
     await read_limits(connection, page, scope)
     return page
 
 
 async def read_expired(
-    connection: Connection, now: datetime, holds_max: int
+    connection: Connection, now: datetime, holds_max: int, current_month: str
 ) -> tuple[Page, list[Hold]]:
     """The page of open holds past their time, without accounts that somebody else works on."""
     page = Page()
@@ -113,6 +122,7 @@ async def read_expired(
     _add_holds(page, await connection.fetch(_NAMED_HOLDS, sorted(hold_ids)))
     expired = [hold for hold in page.open_holds.values() if hold.hold_until <= now]
     months = sorted({hold.month for hold in expired})
+    page.months = await _read_months(connection, months, current_month)
     await _read_allotments(connection, page, months)
     return page, expired
 
@@ -146,6 +156,14 @@ async def _lock_accounts(connection: Connection, page: Page, wanted: set[Account
         _add_accounts(page, await connection.fetch(_LOCK_ACCOUNTS, missing))
 
 
+async def _read_months(connection: Connection, months: Iterable[str], current_month: str) -> Months:
+    """Which months are closed; not asked while everything is of the current month, which is open."""
+    if all(month == current_month for month in months):
+        return Months(current=current_month)
+    closed = await connection.fetch(_CLOSED_MONTHS)
+    return Months(current=current_month, closed=frozenset(row["month"] for row in closed))
+
+
 async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
     months = sorted(scope.months)
     if scope.generation_ids:
@@ -156,6 +174,9 @@ async def _read_rest(connection: Connection, page: Page, scope: Scope) -> None:
             else:
                 # 'abandoned' comes after 'released', and is the one that counts
                 page.abandonments[row["generation_id"]] = _abandonment(row)
+        if page.months.closed:
+            for row in await connection.fetch(_LATE_SETTLEMENTS, ids):
+                page.settlements[row["generation_id"]] = _settlement(row)
         _add_holds(page, await connection.fetch(_HOLDS, months, ids, sorted(scope.hold_ids)))
         await _read_allotments(connection, page, months)
     if scope.hold_ids:

@@ -8,7 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from services.billing.domain.generation import month_of_generation
-from services.billing.ports import ReadSide
+from services.billing.ports.read_side import ReadSide
 from shared.errors import PoisonRecord
 from shared.events.generations import AttemptReceipt, RequestOrigin
 from shared.events.receipts import (

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from services.billing.domain.receipt import Position
 from services.billing.outbound.postgres_receipts import RECEIPT_COLUMNS, USED_BY, receipt_row
-from services.billing.ports import Rebuild
+from services.billing.ports.read_side import Rebuild
 from shared.errors import Unavailable
 from shared.events.generations import GenerationFinished
 from shared.postgres.errors import translate

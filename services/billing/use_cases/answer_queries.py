@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from services.billing.ports import ReadSide
+from services.billing.ports.read_side import ReadSide
 from shared.clock import Clock
 from shared.errors import PoisonRecord
 from shared.events.envelope import CallReply, Event, Refused

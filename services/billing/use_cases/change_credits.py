@@ -5,7 +5,7 @@ from typing import TypeAlias, assert_never
 from services.billing.domain.credits import add_credits, correct_credits, refund_credits
 from services.billing.domain.page import Page
 from services.billing.domain.record_payment import record_dispute, record_payment, record_refund
-from services.billing.ports import Scope
+from services.billing.ports.ledger import Scope
 from shared.events.billing import AddCredits, CorrectCredits, RefundCredits
 from shared.events.envelope import CallReply
 from shared.events.payments import RecordDispute, RecordPayment, RecordRefund

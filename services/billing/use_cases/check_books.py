@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.billing.domain.ledger import LedgerAccount
-from services.billing.ports import Books, Ledger
+from services.billing.ports.ledger import Books, Ledger
 
 
 async def check_books(ledger: Ledger) -> dict[str, Any]:

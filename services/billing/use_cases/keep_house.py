@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from services.billing.domain.page import expire
-from services.billing.ports import Ledger, Observer, Transaction
+from services.billing.ports.ledger import Ledger, Observer, Transaction
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.ids import month_of

@@ -11,7 +11,7 @@ from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.receipt import Position, receipts_of
 from services.billing.domain.settle import settle_finished
-from services.billing.ports import Ledger, Observer, Scope, Transaction
+from services.billing.ports.ledger import Ledger, Observer, Scope, Transaction
 from shared.clock import Clock
 from shared.errors import PoisonRecord
 from shared.events.accounts import AccountChanged, ApiKeyChanged

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from services.billing.domain.fact import checked_fact
 from services.billing.domain.receipt import Position
-from services.billing.ports import History, Rebuild
+from services.billing.ports.read_side import History, Rebuild
 from shared.events.codec import Received
 from shared.events.generations import GenerationFinished
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from services.billing.ports import Heartbeats, Ledger, Observer
+from services.billing.ports.ledger import Heartbeats, Ledger, Observer
 from shared.errors import Unavailable
 from shared.telemetry.logging import get_logger
 

@@ -15,7 +15,7 @@ from services.billing.domain.rate_limit import (
     minute_of,
 )
 from services.billing.domain.spending import Days, keys_asked_for, tell_spending
-from services.billing.ports import Ledger, Observer, Scope, Transaction
+from services.billing.ports.ledger import Ledger, Observer, Scope, Transaction
 from services.billing.use_cases.change_credits import CreditCommand, add_scope, change_credits
 from shared.clock import Clock
 from shared.errors import PoisonRecord

@@ -143,7 +143,7 @@ class Bookkeeping:
             self._config.kafka, source=InstanceId("test"), clock=clock, new_id=new_id
         )
         relay = OutboxRelay(self._pool, _Discarded(), AccountStates(producer, clock, policy))
-        self.ledger = PostgresLedger(self._pool, producer, Publications(relay))
+        self.ledger = PostgresLedger(self._pool, producer, Publications(relay), clock)
         observer = PrometheusObserver(Metrics())
         self.post = PostFacts(self.ledger, policy, clock, observer)
         self._serve = ServeCommands(

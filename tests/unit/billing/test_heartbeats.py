@@ -6,7 +6,7 @@ from typing import TypeVar
 import pytest
 
 from services.billing.domain.page import Entries
-from services.billing.ports import Books, Transaction
+from services.billing.ports.ledger import Books, Transaction
 from services.billing.use_cases.send_heartbeats import SendHeartbeats
 from shared.errors import Unavailable
 from shared.events.envelope import CallReply

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -140,3 +141,45 @@ async def test_conflicts_without_end_are_given_up(pool: Pool) -> None:
         await in_transaction(pool, conflict, attempts_max=3)
 
     assert len(attempts) == 3
+
+
+async def test_a_server_that_goes_while_nothing_is_asked_is_unavailable() -> None:
+    gone = asyncio.Event()
+
+    def message(kind: bytes, content: bytes) -> bytes:
+        return kind + (len(content) + 4).to_bytes(4) + content
+
+    async def goes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Let a client in, and at once tell it that this server shuts down."""
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4)) - 4)
+        fields = b"SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash\0\0"
+        version = message(b"S", b"server_version\0" + b"18.0\0")
+        writer.write(message(b"R", bytes(4)) + version + message(b"Z", b"I"))
+        await writer.drain()
+        writer.write(message(b"E", fields))
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        gone.set()
+
+    server = await asyncio.start_server(goes, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = await asyncpg.connect(
+        host="127.0.0.1", port=port, user="u", database="d", password="p", ssl=False
+    )
+    with pytest.raises(Unavailable, match="connection lost"), translate():
+        await connection.execute("select 1")
+
+    async def try_and_roll_back() -> None:
+        with translate():
+            try:
+                await connection.execute("select 1")
+            finally:
+                await connection.execute("rollback")
+
+    with pytest.raises(Unavailable, match="connection lost"):
+        await try_and_roll_back()
+    connection.terminate()
+    server.close()
+    async with asyncio.timeout(5):
+        await gone.wait()
