@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from services.billing.domain.generation import AbandonmentKind, Finished, SettlementKind
+from services.billing.domain.generation import (
+    AbandonmentKind,
+    Finished,
+    SettlementKind,
+    month_of_generation,
+)
 from services.billing.domain.page import Page
 from shared.ids import AccountId, GenerationId
 
@@ -18,10 +23,11 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A finished generation with the place of the record that told of it."""
+    """A finished generation: in which month its posting stands, which record told of it."""
 
     finished: Finished
     position: Position
+    month: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,12 @@ def receipts_of(page: Page, positions: Mapping[GenerationId, Position]) -> Recei
     entries = page.entries
     return Receipts(
         told=tuple(
-            Told(finished, positions[finished.fact.generation_id]) for finished in entries.finished
+            Told(
+                finished,
+                positions[finished.fact.generation_id],
+                page.months.posting(month_of_generation(finished.fact.generation_id)),
+            )
+            for finished in entries.finished
         ),
         given_back=tuple(
             (each.account_id, each.generation_id)

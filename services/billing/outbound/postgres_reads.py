@@ -35,7 +35,7 @@ select g.generation_id, g.account_id, g.run_id, g.outcome, g.api_key_hash, g.is_
 from receipts r
 join generations g on g.month = r.month and g.generation_id = r.generation_id
     and g.account_id = r.account_id
-left join abandonments a on a.month = r.month and a.generation_id = r.generation_id
+left join abandonments a on a.month = coalesce(g.corrects_month, g.month) and a.generation_id = r.generation_id
     and a.kind = 'abandoned'
 """
 _ONE: Final = f"{_RECEIPT} where r.account_id = $1 and r.generation_id = $2"

@@ -12,6 +12,7 @@ from typing import Any, Final
 import asyncpg
 from typing_extensions import override
 
+from services.billing.domain.generation import month_of_generation
 from services.billing.domain.receipt import Position
 from services.billing.outbound.postgres_receipts import RECEIPT_COLUMNS, USED_BY, receipt_row
 from services.billing.ports.read_side import Rebuild
@@ -34,12 +35,16 @@ create unlogged table receipts_replay_batch (like receipts including defaults);
 alter table receipts_replay_batch add column run_id text not null;
 """
 _COLUMNS: Final = ", ".join(RECEIPT_COLUMNS)
+_BOOKED: Final = ", ".join(f"{'g' if each == 'month' else 'b'}.{each}" for each in RECEIPT_COLUMNS)
+# A batch knows the months of the ids; what came late stands in another month of the books.
 _ADD: Final = f"""
 insert into receipts_replay ({_COLUMNS}, posted_at)
-select {", ".join(f"b.{column}" for column in RECEIPT_COLUMNS)}, g.posted_at
-from receipts_replay_batch b join generations g
+select {_BOOKED}, g.posted_at
+from receipts_replay_batch b
+left join late_generations late on late.generation_id = b.generation_id
+join generations g
     on (g.month, g.generation_id, g.account_id, g.run_id)
-     = (b.month, b.generation_id, b.account_id, b.run_id)
+     = (coalesce(late.month, b.month), b.generation_id, b.account_id, b.run_id)
 order by b.record_partition, b.record_offset
 on conflict do nothing
 """  # noqa: S608 - our own column names
@@ -88,7 +93,7 @@ from (
 join generations g on g.month = r.month and g.generation_id = r.generation_id
 where r.day >= $1 and g.kind <> 'nothing' and not exists (
     select from abandonments a
-    where a.month = g.month and a.generation_id = g.generation_id and a.kind = 'abandoned'
+    where a.month = coalesce(g.corrects_month, g.month) and a.generation_id = g.generation_id and a.kind = 'abandoned'
 )
 group by 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608 - constants only
@@ -189,7 +194,13 @@ class PostgresRebuild(Rebuild):
         async with self._connection.transaction():
             await self._connection.copy_records_to_table(
                 "receipts_replay_batch",
-                records=[(*receipt_row(fact, position), fact.run_id) for fact, position in told],
+                records=[
+                    (
+                        *receipt_row(fact, position, month_of_generation(fact.generation_id)),
+                        fact.run_id,
+                    )
+                    for fact, position in told
+                ],
                 columns=(*RECEIPT_COLUMNS, "run_id"),
             )
             added = await self._run(_ADD)

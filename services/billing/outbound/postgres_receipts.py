@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from services.billing.domain.activity import activity_of
-from services.billing.domain.generation import day_of_generation, month_of_generation
+from services.billing.domain.generation import day_of_generation
 from services.billing.domain.receipt import Position, Receipts
 from shared.events.generations import GenerationFinished
 from shared.postgres.pool import Connection
@@ -90,7 +90,9 @@ async def store_receipts(connection: Connection, receipts: Receipts) -> None:
     if receipts.told:
         await connection.copy_records_to_table(
             "receipts",
-            records=[receipt_row(each.finished.fact, each.position) for each in receipts.told],
+            records=[
+                receipt_row(each.finished.fact, each.position, each.month) for each in receipts.told
+            ],
             columns=RECEIPT_COLUMNS,
         )
         activity = activity_of(each.finished for each in receipts.told)
@@ -116,13 +118,16 @@ async def store_receipts(connection: Connection, receipts: Receipts) -> None:
         await connection.execute(_DROP_EMPTY, accounts)
 
 
-def receipt_row(fact: GenerationFinished, position: Position) -> tuple[Any, ...]:
-    """The row of a fact, by RECEIPT_COLUMNS. The same fact always makes the same row."""
+def receipt_row(fact: GenerationFinished, position: Position, month: str) -> tuple[Any, ...]:
+    """The row of a fact, by RECEIPT_COLUMNS, whose posting stands in a month of the books.
+
+    The same fact always makes the same row.
+    """
     usage, spend = fact.usage, fact.spend
     return (
         fact.account_id,
         fact.generation_id,
-        month_of_generation(fact.generation_id),
+        month,
         day_of_generation(fact.generation_id),
         position.partition,
         position.offset,

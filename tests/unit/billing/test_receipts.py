@@ -50,9 +50,9 @@ def test_a_receipts_row_is_made_of_the_fact_alone() -> None:
         first_token_ms=9,
     )
 
-    row = dict(zip(RECEIPT_COLUMNS, receipt_row(fact, HERE), strict=True))
+    row = dict(zip(RECEIPT_COLUMNS, receipt_row(fact, HERE, "2025-11"), strict=True))
 
-    assert row == dict(zip(RECEIPT_COLUMNS, receipt_row(fact, HERE), strict=True))
+    assert row == dict(zip(RECEIPT_COLUMNS, receipt_row(fact, HERE, "2025-11"), strict=True))
     assert (row["record_partition"], row["record_offset"]) == (3, 41)
     assert (row["month"], row["day"]) == ("2025-11", NOW.date())
     assert (row["cached_tokens"], row["reasoning_tokens"]) == (4, 3)

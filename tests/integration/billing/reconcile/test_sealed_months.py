@@ -8,12 +8,15 @@ import asyncpg
 import pytest
 
 from services.billing.config import BillingConfig
+from services.billing.outbound.postgres_reads import PostgresReads
+from services.billing.use_cases.replay_receipts import replay_receipts
 from services.billing.use_cases.seal_month import NotSealed, Sealed
-from services.billing.wiring import open_reconciling
+from services.billing.wiring import open_reconciling, open_replay
 from shared.clock import SystemClock
 from shared.events.billing import AddCredits
 from shared.events.generations import GenerationAbandoned
 from shared.ids import AccountId, GenerationId, month_of, new_id
+from shared.postgres.pool import open_pool
 from tests.conftest import Infrastructure
 from tests.integration.billing.conftest import Desk, World, received
 from tests.integration.billing.reconcile.conftest import billing_at_work, compare, tell
@@ -164,6 +167,24 @@ async def test_a_late_fact_is_booked_once_in_the_open_month_and_names_its_own(
     assert await _available(database, calendar.account) == before - LIST_COST
     compared = await compare(config)
     assert compared.report.clean, compared.lines
+
+
+async def test_a_late_generation_has_its_receipt_and_keeps_it_through_a_replay(
+    config: BillingConfig, world: World, calendar: Calendar, database: asyncpg.Connection
+) -> None:
+    late = generation(4, IN_FIRST)
+    async with billing_at_work(config):
+        await _told(world, calendar, late)
+    async with open_pool(config.postgres, application_name="test") as pool:
+        reads = PostgresReads(pool)
+        told = await reads.receipt(calendar.account, late)
+        rows = await database.fetch("select * from receipts order by 1, 2")
+        async with open_replay(config) as (history, rebuild):
+            await replay_receipts(history, rebuild, None)
+        assert await reads.receipt(calendar.account, late) == told
+    assert told is not None
+    assert told.charge.collected_nano_usd == LIST_COST
+    assert await database.fetch("select * from receipts order by 1, 2") == rows
 
 
 @pytest.mark.parametrize("name", ["posted", "late"])
