@@ -1,38 +1,26 @@
-"""Builds billing from its parts: the only file that names adapters."""
+"""Builds billing from its parts: beside `operations/connections.py` the only file that names adapters."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from services.billing.config import BillingConfig
-from services.billing.domain.period import Period, first_moment
 from services.billing.inbound.kafka_inbound import (
-    FACTS_GROUP,
     command_server,
     facts_consumer,
     query_server,
 )
 from services.billing.outbound.account_states import AccountStates
-from services.billing.outbound.kafka_evidence import KafkaEvidence
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
-from services.billing.outbound.kafka_history import KafkaHistory
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.postgres_reads import PostgresReads
-from services.billing.outbound.postgres_rebuild import PostgresRebuild
-from services.billing.outbound.postgres_seals import PostgresSeals
-from services.billing.outbound.postgres_snapshot import open_snapshot
 from services.billing.outbound.prometheus_observer import PrometheusObserver
-from services.billing.outbound.spilled_gathering import open_gathering
-from services.billing.ports.reconciliation import Reconciled
 from services.billing.use_cases.answer_queries import AnswerQueries
 from services.billing.use_cases.keep_house import KeepHouse
 from services.billing.use_cases.post_facts import PostFacts
-from services.billing.use_cases.reconcile import Reconcile, Tell
-from services.billing.use_cases.seal_month import NotSealed, Sealed, seal_month
 from services.billing.use_cases.send_heartbeats import SendHeartbeats
 from services.billing.use_cases.serve_commands import ServeCommands
 from shared.clock import Clock
@@ -159,58 +147,6 @@ async def open_ledger(
         instance = new_instance_id(_SERVICE, config.process.instance_ordinal)
         producer = EventProducer(config.kafka, source=instance, clock=clock, new_id=new_id)
         yield _open_ledger(config, pool, producer, clock)[0]
-
-
-@asynccontextmanager
-async def open_replay(config: BillingConfig) -> AsyncIterator[tuple[KafkaHistory, PostgresRebuild]]:
-    """What a replay reads and writes; nothing is migrated."""
-    history = KafkaHistory(config.kafka, group=FACTS_GROUP)
-    async with (
-        open_pool(config.postgres, application_name="billing-replay") as pool,
-        pool.acquire() as connection,
-    ):
-        yield history, PostgresRebuild(connection)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciling:
-    """Reconciliation and the sealing of months, connected."""
-
-    places: Reconciled
-    reconcile: Reconcile
-    seals: PostgresSeals
-    clock: Clock
-
-    async def period(self, begin: datetime | None, end: datetime) -> Period:
-        """The period until `end`; without `begin`, all that is neither sealed nor out of Kafka."""
-        if begin is None:
-            async with self.places.snapshot() as snapshot:
-                first = await snapshot.first_unsealed_month()
-            begin = first_moment(first, end)
-        return Period(begin=begin, end=end)
-
-    async def seal_month(self, month: str) -> Sealed | NotSealed:
-        """Seal a month, or say why not."""
-        return await seal_month(month, self.places, self.seals, self.reconcile, self.clock)
-
-
-@asynccontextmanager
-async def open_reconciling(
-    config: BillingConfig, *, clock: Clock, tell: Tell, progress: Tell
-) -> AsyncIterator[Reconciling]:
-    """Compare the books with everything around them; nothing is migrated or published."""
-    async with open_pool(config.postgres, application_name="billing-tool") as pool:
-        places = Reconciled(
-            snapshot=lambda: open_snapshot(pool),
-            history=KafkaEvidence(config.kafka, facts_group=FACTS_GROUP),
-            gathering=open_gathering,
-        )
-        yield Reconciling(
-            places=places,
-            reconcile=Reconcile(places, clock, tell=tell, progress=progress),
-            seals=PostgresSeals(pool),
-            clock=clock,
-        )
 
 
 def _open_ledger(

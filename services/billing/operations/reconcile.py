@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from services.billing.config import BillingConfig
-from services.billing.wiring import open_reconciling
+from services.billing.operations.connections import open_reconciling
 from shared.clock import Clock, SystemClock
 from shared.errors import Unavailable
 from shared.process import EXIT_MISCONFIGURED, EXIT_STOPPED

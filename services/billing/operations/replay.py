@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from services.billing.config import BillingConfig
+from services.billing.operations.connections import open_replay
 from services.billing.use_cases.replay_receipts import replay_receipts
-from services.billing.wiring import open_replay
 from shared.errors import Unavailable
 from shared.process import EXIT_STOPPED
 from shared.telemetry.logging import configure_logging

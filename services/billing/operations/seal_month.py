@@ -6,6 +6,7 @@ import sys
 
 from services.billing.config import BillingConfig
 from services.billing.domain.period import period_of_month
+from services.billing.operations.connections import open_reconciling
 from services.billing.operations.reconcile import (
     EXIT_DIFFERENT,
     EXIT_UNREACHABLE,
@@ -14,7 +15,6 @@ from services.billing.operations.reconcile import (
     write_json,
 )
 from services.billing.use_cases.seal_month import NotSealed
-from services.billing.wiring import open_reconciling
 from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.process import EXIT_STOPPED

@@ -10,9 +10,10 @@ import pytest
 
 from services.billing.config import BillingConfig
 from services.billing.domain.receipt import Position
+from services.billing.operations.connections import open_replay
 from services.billing.outbound.postgres_reads import PostgresReads
 from services.billing.use_cases.replay_receipts import Replayed, replay_receipts
-from services.billing.wiring import Billing, open_replay
+from services.billing.wiring import Billing
 from shared.errors import Unavailable
 from shared.events.billing import AddCredits
 from shared.events.generations import (

@@ -13,8 +13,9 @@ from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
 from services.billing.config import BillingConfig
 from services.billing.domain.period import Period
+from services.billing.operations.connections import open_reconciling
 from services.billing.use_cases.reconcile import Report
-from services.billing.wiring import open_billing, open_reconciling
+from services.billing.wiring import open_billing
 from shared.clock import SystemClock
 from shared.events.billing import AddCredits, ReleaseHolds, SpendAuthorized
 from shared.events.envelope import Event

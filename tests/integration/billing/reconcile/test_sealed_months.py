@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from services.billing.config import BillingConfig
+from services.billing.operations.connections import open_reconciling, open_replay
 from services.billing.outbound.postgres_reads import PostgresReads
 from services.billing.use_cases.replay_receipts import replay_receipts
 from services.billing.use_cases.seal_month import NotSealed, Sealed
-from services.billing.wiring import open_reconciling, open_replay
 from shared.clock import SystemClock
 from shared.events.billing import AddCredits
 from shared.events.generations import GenerationAbandoned
