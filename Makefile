@@ -116,7 +116,7 @@ seal-month: $(READY) ## close a month that is over and reconciles, and keep its 
 .PHONY: test check lint types arch fix bench bench-rotation chaos-billing schemas lock
 test: lint types arch ## everything: lint, types, architecture, then all tests on real servers
 	$(PY) -m pytest -n auto tests/unit tests/contract
-	$(PY) -m pytest --ignore=tests/unit --ignore=tests/contract
+	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/unit --ignore=tests/contract
 
 check: lint types arch ## what needs no servers: lint, types, architecture; changes nothing
 

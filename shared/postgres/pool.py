@@ -136,7 +136,7 @@ def _new_pool(config: PostgresConfig, application_name: str) -> Pool:
         max_size=config.pool_max,
         max_queries=_QUERIES_A_CONNECTION,
         max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
-        init=_set_codecs,
+        init=set_codecs,
         loop=asyncio.get_running_loop(),
         connection_class=_PooledConnection,
         record_class=asyncpg.Record,
@@ -155,7 +155,8 @@ def _new_pool(config: PostgresConfig, application_name: str) -> Pool:
     return pool
 
 
-async def _set_codecs(connection: Connection) -> None:
+async def set_codecs(connection: Connection) -> None:
+    """Make a connection give and take values as this module says."""
     # Binary on the wire: with text codecs COPY refuses these types.
     codecs: tuple[tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
         ("json", msgspec.json.encode, msgspec.json.decode),

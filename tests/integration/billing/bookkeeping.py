@@ -28,6 +28,7 @@ from shared.kafka.producer import EventProducer
 from shared.kafka.record import Record
 from shared.postgres.migrate import migrate
 from shared.postgres.outbox_relay import OutboxRelay
+from shared.postgres.pool import set_codecs
 from shared.postgres.publications import Publications
 from shared.telemetry.metrics import Metrics
 
@@ -133,6 +134,7 @@ class Bookkeeping:
                 self._config.postgres.url.reveal(),
                 min_size=1,
                 max_size=2,
+                init=set_codecs,
                 connection_class=_fragile(self.fuse),
                 server_settings={"TimeZone": "UTC", "jit": "off"},
             )
