@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import openai
 import pytest
@@ -79,6 +80,20 @@ async def test_a_402_names_the_max_tokens_that_credits_allow_and_those_are_serve
         assert await ask(client, max_tokens=affordable) == 5
 
 
+async def is_limited(client: openai.AsyncOpenAI, *, max_tokens: int) -> bool:
+    """Whether billing has heard of a limit, and has posted what it admitted before.
+
+    Until then that holds its worst case, and nothing is left of the limit.
+    """
+    try:
+        await ask(client, max_tokens=max_tokens)
+    except openai.APIStatusError as error:
+        assert isinstance(error.body, dict)
+        affordable = error.body["metadata"]["affordable_max_tokens"]
+        return isinstance(affordable, int) and affordable > 0
+    return False
+
+
 async def test_a_key_limit_is_a_402_that_says_what_is_left_and_when_it_resets(
     product: Product,
 ) -> None:
@@ -87,14 +102,7 @@ async def test_a_key_limit_is_a_402_that_says_what_is_left_and_when_it_resets(
     async with official_client(product, account) as client:
         await limit_key(product, account, limit)
 
-        async def is_refused() -> bool:
-            try:
-                await ask(client, max_tokens=10_000)
-            except openai.APIStatusError:
-                return True
-            return False
-
-        await wait_until(is_refused)
+        await wait_until(partial(is_limited, client, max_tokens=10_000))
         with pytest.raises(openai.APIStatusError, match=r"Key limit exceeded \(daily") as refused:
             await ask(client, max_tokens=10_000)
         assert refused.value.status_code == 402
@@ -121,14 +129,7 @@ async def test_a_limit_that_counts_own_keys_stops_them_before_the_provider_is_ca
         assert await ask(client, max_tokens=1_000) == 5
         await limit_key(product, account, 500 * TOKEN_NANO_USD, include_byok=True)
 
-        async def is_refused() -> bool:
-            try:
-                await ask(client, max_tokens=1_000)
-            except openai.APIStatusError:
-                return True
-            return False
-
-        await wait_until(is_refused)
+        await wait_until(partial(is_limited, client, max_tokens=1_000))
         calls = len(await product.provider_calls(secret))
         with pytest.raises(openai.APIStatusError, match="Key limit exceeded"):
             await ask(client, max_tokens=1_000)
