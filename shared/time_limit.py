@@ -2,7 +2,8 @@
 
 `asyncio.timeout` arms and disarms a timer of the event loop each time, which costs the request path
 more than many a thing that it guards. Here all limits of a loop that end in the same twentieth of a
-second share one timer. A limit is never early, and up to TICK_SECONDS late.
+second share one timer; those of more than LONG_SECONDS, in the same second. A limit is never early,
+and late by no more than that.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakKeyDictionary
 
-_TICKS_A_SECOND: Final = 20
-TICK_SECONDS: Final = 1 / _TICKS_A_SECOND
+TICK_SECONDS: Final = 0.05
+LONG_SECONDS: Final = 10.0
+_LONG_TICK_SECONDS: Final = 1.0
 
 
 class Alarm:
@@ -27,11 +29,12 @@ class Alarm:
         slots = _slots_of.get(loop)
         if slots is None:
             slots = _slots_of[loop] = {}
-        tick = int((loop.time() + seconds) * _TICKS_A_SECOND) + 1
-        slot = slots.get(tick)
+        step = _LONG_TICK_SECONDS if seconds > LONG_SECONDS else TICK_SECONDS
+        ring_at = (int((loop.time() + seconds) / step) + 1) * step
+        slot = slots.get(ring_at)
         if slot is None:
-            slot = slots[tick] = set()
-            loop.call_at(tick * TICK_SECONDS, _ring, slots, tick)
+            slot = slots[ring_at] = set()
+            loop.call_at(ring_at, _ring, slots, ring_at)
         slot.add(self)
         self._slot = slot
 
@@ -44,13 +47,13 @@ class Alarm:
         self._callback()
 
 
-_slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, set[Alarm]]]" = (
+_slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, set[Alarm]]]" = (
     WeakKeyDictionary()
 )
 
 
-def _ring(slots: dict[int, set[Alarm]], tick: int) -> None:
-    slot = slots.pop(tick)
+def _ring(slots: dict[float, set[Alarm]], ring_at: float) -> None:
+    slot = slots.pop(ring_at)
     while slot:
         slot.pop().ring()
 

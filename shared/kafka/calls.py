@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
 from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events import codec
@@ -136,6 +138,8 @@ class CallServer:
         self._producer = producer
         self._dead_letters = dead_letters
         self._clock = clock
+        self._answered: dict[TopicPartition, int] = {}
+        self._uncommitted = asyncio.Event()
         self._problem: str | None = "has not joined its group"
 
     def problem(self) -> str | None:
@@ -155,14 +159,31 @@ class CallServer:
         ):
             intake = Intake(consumer)
             filling = scope.start(intake.fill(), name="intake of calls")
+            committing = scope.start(self._commit_as_answered(consumer), name="commit of calls")
             self._problem = None
             while not stop.is_set():
-                if filling.done():
-                    filling.result()
+                for each in (filling, committing):
+                    if each.done():
+                        each.result()
                 records = await intake.take(_BATCH_CALLS_MAX)
                 if records:
                     await self._answer(records)
-                    await commit_quietly(consumer, offsets_after(records))
+                    self._answered |= offsets_after(records)
+                    self._uncommitted.set()
+            committing.cancel()
+            await self._commit(consumer)
+
+    async def _commit_as_answered(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit beside the next batch, whose callers need not wait for it."""
+        while True:
+            await self._uncommitted.wait()
+            self._uncommitted.clear()
+            await self._commit(consumer)
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        offsets, self._answered = self._answered, {}
+        if offsets:
+            await commit_quietly(consumer, offsets)
 
     async def _answer(self, records: Sequence[Any]) -> None:
         calls: list[ReceivedCall] = []
