@@ -88,7 +88,7 @@ async def open_billing(
     instance = new_instance_id(_SERVICE, ordinal)
     metrics, readiness = Metrics(), Readiness()
     async with (
-        open_pool(config.postgres, application_name="billing") as pool,
+        open_pool(config.postgres, application_name="billing", plans_once=True) as pool,
         open_producer(config.kafka, source=instance, clock=clock, new_id=new_id) as producer,
     ):
         await migrate(pool, MIGRATIONS)

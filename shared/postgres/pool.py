@@ -41,17 +41,22 @@ _IDLE_IN_TRANSACTION_SECONDS = 30
 _IDLE_CONNECTION_SECONDS = 300.0
 _QUERIES_A_CONNECTION = 50_000
 _JSONB_VERSION = b"\x01"
+# A plan that is kept may have been made for an empty table, which a scan would suit: later it would not.
+_PLANS_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
 @asynccontextmanager
-async def open_pool(config: PostgresConfig, *, application_name: str) -> AsyncIterator[Pool]:
+async def open_pool(
+    config: PostgresConfig, *, application_name: str, plans_once: bool = False
+) -> AsyncIterator[Pool]:
     """A pool that lives as long as the block.
 
     Waits up to `start_wait_seconds` for a server that is still starting, then raises Unavailable.
     Every acquisition, connection and statement has a deadline. At the end connections in use get
-    five seconds to come back.
+    five seconds to come back. With `plans_once` a connection plans each statement once, whatever its
+    parameters, and by indexes: for small statements that come again and again, not for reports.
     """
-    pool = await _connected_pool(config, application_name)
+    pool = await _connected_pool(config, application_name, plans_once=plans_once)
     try:
         yield pool
     finally:
@@ -109,12 +114,14 @@ class _DeadlinePool(asyncpg.Pool):
         return super().acquire(timeout=timeout or self.acquire_timeout_seconds)
 
 
-async def _connected_pool(config: PostgresConfig, application_name: str) -> Pool:
+async def _connected_pool(
+    config: PostgresConfig, application_name: str, *, plans_once: bool
+) -> Pool:
     pause_seconds = _RETRY_FIRST_SECONDS
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + config.start_wait_seconds
     while True:
-        pool = _new_pool(config, application_name)
+        pool = _new_pool(config, application_name, plans_once=plans_once)
         try:
             with translate():
                 _ = await pool  # connects; what it returns is the pool again
@@ -128,7 +135,7 @@ async def _connected_pool(config: PostgresConfig, application_name: str) -> Pool
         pause_seconds = min(pause_seconds * 2, _RETRY_LAST_SECONDS)
 
 
-def _new_pool(config: PostgresConfig, application_name: str) -> Pool:
+def _new_pool(config: PostgresConfig, application_name: str, *, plans_once: bool) -> Pool:
     statement_ms = str(config.statement_timeout_seconds * 1000)
     pool = _DeadlinePool(
         config.url.reveal(),
@@ -149,6 +156,7 @@ def _new_pool(config: PostgresConfig, application_name: str) -> Pool:
             "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_SECONDS * 1000),
             "TimeZone": "UTC",
             "jit": "off",  # statements here are short; compiling them costs more than it saves
+            **(_PLANS_ONCE if plans_once else {}),
         },
     )
     pool.acquire_timeout_seconds = config.connect_timeout_seconds

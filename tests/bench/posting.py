@@ -136,7 +136,9 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Pos
         new_id=new_id,
     )
     async with (
-        open_pool(PostgresConfig(url=Secret(url)), application_name="measure") as pool,
+        open_pool(
+            PostgresConfig(url=Secret(url)), application_name="measure", plans_once=True
+        ) as pool,
         TaskScope() as scope,
     ):
         await migrate(pool, MIGRATIONS)

@@ -8,6 +8,7 @@ from services.billing.domain.ledger import Transfer, ledger_name
 from services.billing.domain.months import Months
 from services.billing.domain.page import Entries, Page
 from services.billing.outbound.postgres_limits import store_limits
+from services.billing.outbound.together import Together
 from shared.postgres.pool import Connection
 
 _TRANSFERS = (
@@ -116,13 +117,13 @@ on conflict (account_id, api_key_hash, day) do update set
 async def store_entries(connection: Connection, page: Page) -> None:
     """Store what is new on the page in the caller's transaction, which holds its accounts' locks."""
     entries = page.entries
-    await _store_holds(connection, entries)
+    together = Together()
+    await _store_holds(connection, together, entries)
     await _copy(
         connection, "transfers", _TRANSFERS, [_transfer(each) for each in entries.transfers]
     )
     await _store_generations(connection, page)
-    await _insert(
-        connection,
+    together.add(
         _ABANDONMENTS,
         [
             (
@@ -135,8 +136,7 @@ async def store_entries(connection: Connection, page: Page) -> None:
             for each in entries.abandonments
         ],
     )
-    await _insert(
-        connection,
+    together.add(
         _REFUSALS,
         [
             (
@@ -154,14 +154,14 @@ async def store_entries(connection: Connection, page: Page) -> None:
             for each in entries.refusals
         ],
     )
-    await _store_movements(connection, entries)
-    await _store_counters(connection, page)
-    await store_limits(connection, page)
+    _store_movements(together, entries)
+    _store_counters(together, page)
+    store_limits(together, page)
+    await together.run(connection)
 
 
-async def _store_movements(connection: Connection, entries: Entries) -> None:
-    await _insert(
-        connection,
+def _store_movements(together: Together, entries: Entries) -> None:
+    together.add(
         _MOVEMENTS,
         [
             (
@@ -179,8 +179,7 @@ async def _store_movements(connection: Connection, entries: Entries) -> None:
             for each in entries.movements
         ],
     )
-    await _insert(
-        connection,
+    together.add(
         _PAYMENT_REPORTS,
         [
             (each.payment_id, each.kind, each.subject, each.amount_nano_usd)
@@ -189,14 +188,13 @@ async def _store_movements(connection: Connection, entries: Entries) -> None:
     )
 
 
-async def _store_holds(connection: Connection, entries: Entries) -> None:
+async def _store_holds(connection: Connection, together: Together, entries: Entries) -> None:
     ended = [hold.hold_id for hold, _ in entries.hold_endings]
     # The old ones first: a generation has one open hold. One that opens and ends here never opens.
     if ended:
         await connection.execute(_CLOSE_HOLDS, ended)
     closed = set(ended)
-    await _insert(
-        connection,
+    together.add(
         _HOLDS,
         [
             (
@@ -221,8 +219,7 @@ async def _store_holds(connection: Connection, entries: Entries) -> None:
             for hold in entries.holds
         ],
     )
-    await _insert(
-        connection,
+    together.add(
         _HOLD_ENDINGS,
         [(hold.hold_id, ending) for hold, ending in entries.hold_endings],
     )
@@ -234,11 +231,10 @@ async def _store_generations(connection: Connection, page: Page) -> None:
     await _insert(connection, _LATE, [(row[1], row[0]) for row in rows if row[-1] is not None])
 
 
-async def _store_counters(connection: Connection, page: Page) -> None:
+def _store_counters(together: Together, page: Page) -> None:
     entries = page.entries
     accounts = [page.account(account_id) for account_id in sorted(entries.changed_accounts)]
-    await _insert(
-        connection,
+    together.add(
         _ACCOUNTS,
         [
             (
@@ -256,8 +252,7 @@ async def _store_counters(connection: Connection, page: Page) -> None:
         ],
     )
     allotments = [(key, page.allotment(*key)) for key in sorted(entries.changed_allotments)]
-    await _insert(
-        connection,
+    together.add(
         _ALLOTMENTS,
         [
             (
@@ -270,8 +265,7 @@ async def _store_counters(connection: Connection, page: Page) -> None:
             for key, each in allotments
         ],
     )
-    await _insert(
-        connection,
+    together.add(
         _SPENT,
         [
             (*key, spent.credits_nano_usd, spent.byok_list_cost_nano_usd, spent.requests)

@@ -8,6 +8,7 @@ import msgspec
 from services.billing.domain.key_limit import KeyLimit, KeyUse, Window, window_of
 from services.billing.domain.page import Page
 from services.billing.domain.rate_limit import RateUse, RateWindow
+from services.billing.outbound.together import Together
 from services.billing.ports.ledger import Scope
 from shared.events.accounts import SharedLimit
 from shared.ids import AccountId, ApiKeyHash
@@ -138,7 +139,7 @@ async def _read_shared(connection: Connection, page: Page, rate_windows: set[Rat
             page.shared_use.own[account_id] = msgspec.convert(row["limits"], _limits)
 
 
-async def store_limits(connection: Connection, page: Page) -> None:
+def store_limits(together: Together, page: Page) -> None:
     """Store limits that changed, and what the page adds to minutes."""
     entries, added = page.entries, page.shared_use.added
     if entries.key_limits:
@@ -152,19 +153,15 @@ async def store_limits(connection: Connection, page: Page) -> None:
             )
             for _, each in sorted(entries.key_limits.items())
         ]
-        await connection.execute(_STORE_KEY_LIMITS, *zip(*rows, strict=True))
+        together.add(_STORE_KEY_LIMITS, rows)
     if entries.shared_limits:
-        await connection.execute(
-            _STORE_SHARED_LIMITS, *zip(*sorted(entries.shared_limits.items()), strict=True)
-        )
+        together.add(_STORE_SHARED_LIMITS, sorted(entries.shared_limits.items()))
     admitted = [
         (*window, use.requests, use.tokens) for window, use in added.items() if use.requests
     ]
     corrected = [(*window, use.tokens) for window, use in added.items() if not use.requests]
-    if admitted:
-        await connection.execute(_ADD_MINUTES, *zip(*sorted(admitted), strict=True))
-    if corrected:
-        await connection.execute(_CORRECT_MINUTES, *zip(*sorted(corrected), strict=True))
+    together.add(_ADD_MINUTES, sorted(admitted))
+    together.add(_CORRECT_MINUTES, sorted(corrected))
 
 
 async def forget_minutes(connection: Connection, before: datetime) -> None:
