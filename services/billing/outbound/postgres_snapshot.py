@@ -162,16 +162,17 @@ class PostgresSnapshot:
 async def open_snapshot(pool: Pool) -> AsyncIterator[PostgresSnapshot]:
     """The books as they are now, for as long as the block runs."""
     with translate():
-        async with pool.acquire() as connection:
-            # The limits of the hot path are too short for reading everything; the pool's reset
-            # puts them back.
+        async with (
+            pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            # The limits of the hot path are too short for reading everything.
             await connection.execute(
-                f"set statement_timeout = '{STATEMENT_SECONDS_MAX}s'; "
-                f"set idle_in_transaction_session_timeout = '{STATEMENT_SECONDS_MAX}s'"
+                f"set local statement_timeout = '{STATEMENT_SECONDS_MAX}s'; "
+                f"set local idle_in_transaction_session_timeout = '{STATEMENT_SECONDS_MAX}s'"
             )
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                at: datetime = await connection.fetchval("select clock_timestamp()")
-                yield PostgresSnapshot(connection, at)
+            at: datetime = await connection.fetchval("select clock_timestamp()")
+            yield PostgresSnapshot(connection, at)
 
 
 def _id_at(moment: datetime) -> str:
