@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.errors import PoisonRecord
 from shared.events.codec import Received
-from shared.events.topics import Topic
+from shared.events.topic import Topic
 from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import decode_record, open_consumer

@@ -37,6 +37,7 @@ from services.dispatcher.use_cases.run_generation import RunGeneration
 from services.dispatcher.use_cases.running import Running
 from shared.clock import Clock
 from shared.events.codec import Received
+from shared.events.topic import Topic
 from shared.events.topics import (
     CREDENTIALS_CHECKS,
     DISPATCHER_REPLIES,
@@ -44,7 +45,6 @@ from shared.events.topics import (
     INFERENCE_REQUESTS,
     ROUTING_HEALTH,
     ROUTING_PLANS,
-    Topic,
 )
 from shared.http.health import Readiness, health_app
 from shared.http.server import serve

@@ -59,6 +59,7 @@ from services.ingress.use_cases.take_payment_news import TakePaymentNews
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.clock import Clock
 from shared.events.envelope import StateEvent
+from shared.events.topic import Topic
 from shared.events.topics import (
     ACCOUNTS_STATE,
     API_KEYS_STATE,
@@ -66,7 +67,6 @@ from shared.events.topics import (
     CATALOG_MODELS,
     INFERENCE_CANCELLATIONS,
     INGRESS_REPLIES,
-    Topic,
 )
 from shared.http.health import Readiness, health_app
 from shared.http.server import serve

@@ -27,11 +27,7 @@ from services.key_vault.ports import AuditChains, Ports, PublishedAudit, RewrapP
 from services.key_vault.use_cases.rewrap_credentials import Rewrapped, rewrap_credentials
 from services.key_vault.use_cases.take_in_facts import TakeInFacts
 from shared.clock import Clock, SystemClock
-from shared.events.topics import (
-    BILLING_FEES,
-    CREDENTIALS_COMMANDS,
-    CREDENTIALS_OBSERVATIONS,
-)
+from shared.events.topics import BILLING_FEES, CREDENTIALS_COMMANDS, CREDENTIALS_OBSERVATIONS
 from shared.http.health import Readiness, health_app
 from shared.http.server import serve
 from shared.ids import new_id, new_instance_id

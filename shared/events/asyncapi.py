@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from shared.events.envelope import CallReply, Event, type_of
-from shared.events.topics import TOPICS, Kind, Topic
+from shared.events.topic import Kind, Topic
+from shared.events.topics import TOPICS
 
 DOCUMENT = Path(__file__).with_name("asyncapi.json")
 GOLDEN = Path(__file__).parents[2] / "tests" / "contract" / "events" / "golden"

@@ -12,7 +12,8 @@ import msgspec
 
 from shared.errors import PoisonRecord
 from shared.events.envelope import Envelope, Event, type_of
-from shared.events.topics import TOPICS, Topic
+from shared.events.topic import Topic
+from shared.events.topics import TOPICS
 from shared.ids import EventId
 from shared.kafka.record import Record
 

@@ -5,10 +5,6 @@ topics have one partition: each reader reads all of it, and only then does a hea
 everything before it has been seen (docs/adr/0004).
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
-
 from shared.events import (
     accounts,
     billing,
@@ -24,66 +20,8 @@ from shared.events import (
     receipts,
     routing,
 )
-from shared.events.envelope import Event, Refused
-
-Service = Literal["ingress", "key-vault", "dispatcher", "billing", "operations"]
-
-_MINUTE_MS = 60_000
-_HOUR_MS = 60 * _MINUTE_MS
-_DAY_MS = 24 * _HOUR_MS
-_KIB = 1024
-_MIB = 1024 * _KIB
-SMALL_RECORD_BYTES_MAX = _MIB
-LARGE_RECORD_BYTES_MAX = 24 * _MIB
-"""A 20 MiB body, sealed, with its headers."""
-_SPREAD = 48
-"""Partitions of what is shared out among processes: the most processes of one service."""
-
-
-class Kind(StrEnum):
-    """How a topic is consumed; each is one class in shared/kafka."""
-
-    WORK = "work"
-    REPLIES = "replies"
-    BROADCAST = "broadcast"
-    FACT = "fact"
-    STATE = "state"
-    CALL = "call"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topic:
-    """One topic. `retention_ms` None means compacted."""
-
-    name: str
-    kind: Kind
-    key: str
-    events: tuple[type[Event], ...]
-    producers: tuple[Service, ...]
-    consumers: tuple[Service | Literal["anyone"], ...]
-    why: str
-    partitions: int = _SPREAD
-    record_bytes_max: int = SMALL_RECORD_BYTES_MAX
-    retention_ms: int | None = None
-
-    def configuration(self) -> dict[str, str]:
-        """The topic's settings in Kafka's words."""
-        common = {"max.message.bytes": str(self.record_bytes_max)}
-        if self.retention_ms is None:
-            return common | {
-                "cleanup.policy": "compact",
-                "max.compaction.lag.ms": str(_HOUR_MS),
-                "segment.ms": str(_HOUR_MS),
-                "min.cleanable.dirty.ratio": "0.1",
-                "delete.retention.ms": str(_DAY_MS),
-            }
-        return common | {
-            "cleanup.policy": "delete",
-            "retention.ms": str(self.retention_ms),
-            # only closed segments are deleted, so a segment must close as often as it may stay
-            "segment.ms": str(min(self.retention_ms, _DAY_MS)),
-        }
-
+from shared.events.envelope import Refused
+from shared.events.topic import DAY_MS, LARGE_RECORD_BYTES_MAX, MINUTE_MS, Kind, Topic
 
 INFERENCE_REQUESTS = Topic(
     name="inference.requests",
@@ -94,7 +32,7 @@ INFERENCE_REQUESTS = Topic(
     consumers=("dispatcher",),
     why="completions to be carried out; sealed",
     record_bytes_max=LARGE_RECORD_BYTES_MAX,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 INGRESS_REPLIES = Topic(
     name="ingress.replies",
@@ -122,7 +60,7 @@ INGRESS_REPLIES = Topic(
     consumers=("ingress",),
     why="answers on their way back to the ingress whose client waits; frames are sealed",
     record_bytes_max=LARGE_RECORD_BYTES_MAX,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 INFERENCE_CANCELLATIONS = Topic(
     name="inference.cancellations",
@@ -137,7 +75,7 @@ INFERENCE_CANCELLATIONS = Topic(
     consumers=("dispatcher", "ingress"),
     why="stop what nobody waits for; which ingresses live",
     partitions=1,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 INFERENCE_GENERATIONS = Topic(
     name="inference.generations",
@@ -147,7 +85,7 @@ INFERENCE_GENERATIONS = Topic(
     producers=("dispatcher", "ingress"),
     consumers=("billing", "anyone"),
     why="what is charged: usage, receipt of every attempt, prices, whose credential",
-    retention_ms=35 * _DAY_MS,
+    retention_ms=35 * DAY_MS,
 )
 ROUTING_FALLBACKS = Topic(
     name="routing.fallbacks",
@@ -157,7 +95,7 @@ ROUTING_FALLBACKS = Topic(
     producers=("dispatcher",),
     consumers=("anyone",),
     why="every time a request moved on to its next attempt, and why",
-    retention_ms=35 * _DAY_MS,
+    retention_ms=35 * DAY_MS,
 )
 ROUTING_HEALTH = Topic(
     name="routing.health",
@@ -168,7 +106,7 @@ ROUTING_HEALTH = Topic(
     consumers=("dispatcher",),
     why="a key that cools down at one dispatcher cools down at all of them",
     partitions=1,
-    retention_ms=30 * _MINUTE_MS,
+    retention_ms=30 * MINUTE_MS,
 )
 ROUTING_PLANS = Topic(
     name="routing.plans",
@@ -179,7 +117,7 @@ ROUTING_PLANS = Topic(
     consumers=("dispatcher",),
     why="what would be tried for a request, and why all else would not",
     partitions=12,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 ACCOUNTS_STATE = Topic(
     name="accounts.state",
@@ -218,7 +156,7 @@ CREDENTIALS_COMMANDS = Topic(
     consumers=("key-vault",),
     why="what accounts do with their credentials",
     partitions=12,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 CREDENTIALS_STATE = Topic(
     name="credentials.state",
@@ -245,7 +183,7 @@ CREDENTIALS_AUDIT = Topic(
     # few records, read whole by `make audit-verify`
     partitions=1,
     # a year's audit finds all of its year
-    retention_ms=400 * _DAY_MS,
+    retention_ms=400 * DAY_MS,
 )
 CREDENTIALS_CHECKS = Topic(
     name="credentials.checks",
@@ -256,7 +194,7 @@ CREDENTIALS_CHECKS = Topic(
     consumers=("dispatcher",),
     why="keys to be tried at their provider, after a save or on demand",
     partitions=12,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 CREDENTIALS_OBSERVATIONS = Topic(
     name="credentials.observations",
@@ -267,7 +205,7 @@ CREDENTIALS_OBSERVATIONS = Topic(
     consumers=("key-vault", "anyone"),
     why="what checks found and how keys fare in use, gathered by the second",
     partitions=12,
-    retention_ms=7 * _DAY_MS,
+    retention_ms=7 * DAY_MS,
 )
 BILLING_COMMANDS = Topic(
     name="billing.commands",
@@ -288,7 +226,7 @@ BILLING_COMMANDS = Topic(
     producers=("ingress", "dispatcher", "operations"),
     consumers=("billing",),
     why="may this attempt begin; credits in and out; questions",
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 BILLING_QUERIES = Topic(
     name="billing.queries",
@@ -304,7 +242,7 @@ BILLING_QUERIES = Topic(
     consumers=("billing",),
     why="what was used and paid; apart from the commands, for which somebody's completion waits",
     partitions=12,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 DISPATCHER_REPLIES = Topic(
     name="dispatcher.replies",
@@ -314,7 +252,7 @@ DISPATCHER_REPLIES = Topic(
     producers=("billing",),
     consumers=("dispatcher",),
     why="billing's answers to dispatchers",
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 OPERATIONS_REPLIES = Topic(
     name="operations.replies",
@@ -330,7 +268,7 @@ OPERATIONS_REPLIES = Topic(
     consumers=("operations",),
     why="answers to operators' commands",
     partitions=1,
-    retention_ms=10 * _MINUTE_MS,
+    retention_ms=10 * MINUTE_MS,
 )
 BILLING_FEES = Topic(
     name="billing.fees",
@@ -350,7 +288,7 @@ BILLING_FEES = Topic(
     consumers=("key-vault", "anyone"),
     why="every movement of credits, with the numbers that made it; a small consumer of it is "
     "docs/examples/fees_by_credential.py",
-    retention_ms=35 * _DAY_MS,
+    retention_ms=35 * DAY_MS,
 )
 BILLING_ACCOUNTS = Topic(
     name="billing.accounts",
@@ -381,7 +319,7 @@ DEAD_LETTERS = Topic(
     consumers=("anyone",),
     why="for an operator to look at: records that could not be understood, payments not booked",
     partitions=1,
-    retention_ms=35 * _DAY_MS,
+    retention_ms=35 * DAY_MS,
 )
 
 TOPICS: tuple[Topic, ...] = (

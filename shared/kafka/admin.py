@@ -9,7 +9,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.errors import Unavailable
-from shared.events.topics import TOPICS, Topic
+from shared.events.topic import Topic
+from shared.events.topics import TOPICS
 
 _SECONDS_MAX: Final = 60.0
 _POLL_SECONDS: Final = 0.1

@@ -17,7 +17,8 @@ from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events import codec
 from shared.events.envelope import CallReply, Event
-from shared.events.topics import SMALL_RECORD_BYTES_MAX, TOPICS, Topic
+from shared.events.topic import SMALL_RECORD_BYTES_MAX, Topic
+from shared.events.topics import TOPICS
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import (
     Intake,

@@ -11,7 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from shared.errors import Unavailable
 from shared.events import codec
-from shared.events.topics import LARGE_RECORD_BYTES_MAX
+from shared.events.topic import LARGE_RECORD_BYTES_MAX
 from shared.kafka.config import KafkaConfig
 
 POLL_SECONDS_MAX: Final = 0.5

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
-from shared.events.topics import SMALL_RECORD_BYTES_MAX, Kind, Topic
+from shared.events.topic import SMALL_RECORD_BYTES_MAX, Kind, Topic
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import (
     Intake,

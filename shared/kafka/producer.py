@@ -25,7 +25,8 @@ from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.events import codec
 from shared.events.envelope import Event
-from shared.events.topics import LARGE_RECORD_BYTES_MAX, TOPICS, Kind, Topic
+from shared.events.topic import LARGE_RECORD_BYTES_MAX, Kind, Topic
+from shared.events.topics import TOPICS
 from shared.ids import InstanceId
 from shared.kafka.bursts import Bursts
 from shared.kafka.config import KafkaConfig

@@ -17,7 +17,7 @@ from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
 from shared.events.envelope import Heartbeat, StateEvent
-from shared.events.topics import Topic
+from shared.events.topic import Topic
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consumer
 from shared.kafka.dead_letters import DeadLetters

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from shared.errors import PoisonRecord
 from shared.events.codec import Received
-from shared.events.topics import Topic
+from shared.events.topic import Topic
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consumer
 from shared.kafka.dead_letters import DeadLetters

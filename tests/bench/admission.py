@@ -26,7 +26,8 @@ from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.events.billing import AddCredits, AuthorizeSpend, SpendAuthorized
 from shared.events.generations import GenerationFinished, Spend
-from shared.events.topics import BILLING_COMMANDS, DISPATCHER_REPLIES, OPERATIONS_REPLIES, Topic
+from shared.events.topic import Topic
+from shared.events.topics import BILLING_COMMANDS, DISPATCHER_REPLIES, OPERATIONS_REPLIES
 from shared.events.usage import Prices, Usage
 from shared.ids import (
     AccountId,

@@ -35,13 +35,8 @@ from shared.events.billing import AccountBalance, CreditsCharged, FeeDeducted, F
 from shared.events.dead_letters import DeadLettered
 from shared.events.envelope import Event
 from shared.events.generations import GenerationAbandoned, GenerationFinished
-from shared.events.topics import (
-    BILLING_ACCOUNTS,
-    BILLING_FEES,
-    DEAD_LETTERS,
-    INFERENCE_GENERATIONS,
-    Topic,
-)
+from shared.events.topic import Topic
+from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES, DEAD_LETTERS, INFERENCE_GENERATIONS
 from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consumer

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from services.billing.domain.receipt import Span
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
-from shared.events.topics import INFERENCE_GENERATIONS, SMALL_RECORD_BYTES_MAX
+from shared.events.topic import SMALL_RECORD_BYTES_MAX
+from shared.events.topics import INFERENCE_GENERATIONS
 from shared.kafka.admin import partition_counts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consumer

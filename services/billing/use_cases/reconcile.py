@@ -27,7 +27,8 @@ from services.billing.ports.reconciliation import (
     Starts,
 )
 from shared.clock import Clock
-from shared.events.topics import BILLING_FEES, INFERENCE_GENERATIONS, Topic
+from shared.events.topic import Topic
+from shared.events.topics import BILLING_FEES, INFERENCE_GENERATIONS
 
 _PROGRESS_SECONDS: Final = 5.0
 _MS_A_SECOND: Final = 1_000

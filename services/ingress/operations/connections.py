@@ -15,7 +15,8 @@ from shared.clock import Clock, SystemClock
 from shared.errors import Unavailable
 from shared.events.billing import AccountBalance
 from shared.events.envelope import CallReply, Event, StateEvent
-from shared.events.topics import BILLING_ACCOUNTS, OPERATIONS_REPLIES, Topic
+from shared.events.topic import Topic
+from shared.events.topics import BILLING_ACCOUNTS, OPERATIONS_REPLIES
 from shared.ids import AccountId, new_id, new_instance_id
 from shared.kafka.calls import Calls
 from shared.kafka.dead_letters import DeadLetters

@@ -10,7 +10,8 @@ import pytest
 
 from shared.events import asyncapi
 from shared.events.envelope import Event, StateEvent, type_of
-from shared.events.topics import TOPICS, Kind, Topic
+from shared.events.topic import Kind, Topic
+from shared.events.topics import TOPICS
 
 GOLDEN = Path(__file__).with_name("golden")
 EVENTS = sorted({event for topic in TOPICS for event in topic.events}, key=lambda e: e.__name__)

@@ -20,13 +20,13 @@ from shared.config.process import ProcessConfig
 from shared.events.billing import AddCredits
 from shared.events.codec import Received
 from shared.events.envelope import CallReply, Envelope, Event, StateEvent
+from shared.events.topic import Topic
 from shared.events.topics import (
     BILLING_ACCOUNTS,
     BILLING_COMMANDS,
     DISPATCHER_REPLIES,
     INFERENCE_GENERATIONS,
     OPERATIONS_REPLIES,
-    Topic,
 )
 from shared.ids import AccountId, EventId, InstanceId, new_id
 from shared.kafka.calls import Calls, ReceivedCall

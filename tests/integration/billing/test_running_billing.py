@@ -24,13 +24,13 @@ from shared.events.billing import (
 from shared.events.codec import Received
 from shared.events.envelope import Event
 from shared.events.generations import GenerationAbandoned, Spend
+from shared.events.topic import Topic
 from shared.events.topics import (
     ACCOUNTS_STATE,
     API_KEYS_STATE,
     BILLING_FEES,
     DEAD_LETTERS,
     INFERENCE_GENERATIONS,
-    Topic,
 )
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId, new_generation_id, new_id
 from shared.kafka.consuming import decode_record, open_consumer

@@ -39,6 +39,7 @@ from shared.events.envelope import CallReply, Event, Refused, type_of
 from shared.events.generations import GenerationFinished
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart
 from shared.events.routing import FallbackDecided, HealthChanged
+from shared.events.topic import Topic
 from shared.events.topics import (
     BILLING_COMMANDS,
     CATALOG_MODELS,
@@ -49,7 +50,6 @@ from shared.events.topics import (
     INGRESS_REPLIES,
     ROUTING_FALLBACKS,
     ROUTING_HEALTH,
-    Topic,
 )
 from shared.events.usage import Prices
 from shared.ids import (

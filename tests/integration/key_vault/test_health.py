@@ -24,12 +24,8 @@ from shared.events.credential_health import (
 )
 from shared.events.credentials import CredentialForgotten, CredentialKept, GetCredential
 from shared.events.envelope import Event
-from shared.events.topics import (
-    BILLING_FEES,
-    CREDENTIALS_CHECKS,
-    CREDENTIALS_OBSERVATIONS,
-    Topic,
-)
+from shared.events.topic import Topic
+from shared.events.topics import BILLING_FEES, CREDENTIALS_CHECKS, CREDENTIALS_OBSERVATIONS
 from shared.ids import (
     CredentialId,
     InstanceId,
