@@ -10,9 +10,9 @@ from deploy.demo.checks import Story
 from deploy.local.service_account import new_service_account
 from deploy.product import Account, Answer, Product
 from deploy.tap import Tap
-from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.codec import Received
 from shared.events.envelope import Event
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.routing import FallbackDecided
 from shared.money import NANO_PER_USD, usd_string
 

@@ -19,7 +19,7 @@ import pytest
 
 from deploy.product import Account, Product
 from deploy.tap import Tap, tap
-from shared.events.billing import ChargeReversed, CreditsCharged, FeeDeducted, FeeWaived
+from shared.events.fees import ChargeReversed, CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.topics import BILLING_FEES
 from shared.money import NANO_PER_USD
 from tests.support.wait_until import wait_until

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.product import Account, Product
 from deploy.tap import tap
-from shared.events.billing import FeeWaived
+from shared.events.fees import FeeWaived
 from shared.events.generations import GenerationFinished
 from shared.events.topics import BILLING_FEES, INFERENCE_GENERATIONS
 from tests.support.pasted_keys import (

@@ -9,8 +9,8 @@ import pytest
 
 from deploy.product import Account, Answer, Product
 from deploy.tap import tap
-from shared.events.billing import CreditsAdded, CreditsCorrected, CreditsRefunded, RefundReversed
 from shared.events.codec import Received
+from shared.events.fees import CreditsAdded, CreditsCorrected, CreditsRefunded, RefundReversed
 from shared.events.payments import PaymentNotBooked
 from shared.events.topics import BILLING_FEES, DEAD_LETTERS
 from shared.ids import new_id

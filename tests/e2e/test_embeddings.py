@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 
 from deploy.product import Account, Product
 from deploy.tap import tap
-from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.generations import GenerationFinished
 from shared.events.topics import BILLING_FEES, INFERENCE_GENERATIONS, ROUTING_FALLBACKS
 from shared.money import NANO_PER_USD

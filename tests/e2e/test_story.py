@@ -9,8 +9,8 @@ import pytest
 
 from deploy.product import Account, Product
 from deploy.tap import Tap, tap
-from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.codec import Received
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.routing import FallbackDecided
 from shared.events.topics import BILLING_FEES, ROUTING_FALLBACKS
 from shared.money import NANO_PER_USD

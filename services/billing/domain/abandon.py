@@ -12,7 +12,7 @@ from services.billing.domain.hold import HoldEnding
 from services.billing.domain.ledger import LedgerAccount, TransferKind
 from services.billing.domain.page import Page
 from services.billing.domain.settle import revenue_of
-from shared.events.billing import ChargeReversed
+from shared.events.fees import ChargeReversed
 from shared.ids import AccountId, GenerationId
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from services.billing.domain.ledger import LedgerAccount, TransferKind
 from services.billing.domain.movement import Movement, MovementKind
 from services.billing.domain.page import Page
-from shared.events.billing import CreditsAdded, CreditsKept, CreditsRefunded
+from shared.events.billing import CreditsKept
 from shared.events.envelope import CallReply, Refused
+from shared.events.fees import CreditsAdded, CreditsRefunded
 from shared.ids import AccountId
 
 AMOUNT_NANO_USD_MAX = 1_000_000_000 * 1_000_000_000

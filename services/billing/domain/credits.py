@@ -14,8 +14,9 @@ from services.billing.domain.book_movement import (
 from services.billing.domain.ledger import LedgerAccount, TransferKind
 from services.billing.domain.movement import MovementKind, input_hash
 from services.billing.domain.page import Page
-from shared.events.billing import AddCredits, CorrectCredits, CreditsCorrected, RefundCredits
+from shared.events.billing import AddCredits, CorrectCredits, RefundCredits
 from shared.events.envelope import CallReply, Refused
+from shared.events.fees import CreditsCorrected
 from shared.money import usd_string
 
 TEXT_CHARACTERS_MAX = 500

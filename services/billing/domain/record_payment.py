@@ -21,8 +21,8 @@ from services.billing.domain.ledger import LedgerAccount, TransferKind
 from services.billing.domain.movement import Movement, MovementKind, input_hash
 from services.billing.domain.page import Page
 from services.billing.domain.payment import Payment, PaymentReport, ReportKind, to_return
-from shared.events.billing import RefundReversed
 from shared.events.envelope import CallReply, Refused
+from shared.events.fees import RefundReversed
 from shared.events.payments import PaymentKept, RecordDispute, RecordPayment, RecordRefund
 
 ID_CHARACTERS_MAX = 100

@@ -5,7 +5,7 @@ from decimal import Decimal
 from services.billing.domain.generation import Finished, SettlementKind, month_of_generation
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
-from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 
 
 def tell_settlement(

@@ -31,9 +31,10 @@ from services.billing.domain.period import CLOCKS_APART, Period
 from services.billing.domain.settle import delivered_cost
 from services.billing.ports.reconciliation import Begins, Ends, Row, Starts
 from shared.errors import PoisonRecord, Unavailable
-from shared.events.billing import AccountBalance, CreditsCharged, FeeDeducted, FeeWaived
+from shared.events.billing import AccountBalance
 from shared.events.dead_letters import DeadLettered
 from shared.events.envelope import Event
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.topic import Topic
 from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES, DEAD_LETTERS, INFERENCE_GENERATIONS

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from shared.events.billing import ChargeReversed, FeeDeducted, FeeWaived
 from shared.events.credential_health import (
     CredentialError,
     CredentialsObserved,
     HealthDescription,
 )
 from shared.events.envelope import Event
+from shared.events.fees import ChargeReversed, FeeDeducted, FeeWaived
 from shared.ids import AccountId, CredentialId
 
 Key: TypeAlias = tuple[AccountId, CredentialId]

@@ -13,12 +13,7 @@ from services.billing.domain.movement import MovementKind, input_hash
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.use_cases.check_books import problems_of
 from services.billing.wiring import MIGRATIONS
-from shared.events.billing import (
-    AddCredits,
-    CorrectCredits,
-    CreditsKept,
-    RefundCredits,
-)
+from shared.events.billing import AddCredits, CorrectCredits, CreditsKept, RefundCredits
 from shared.events.envelope import CallReply, Event, Refused
 from shared.events.payments import PaymentKept, RecordDispute, RecordPayment, RecordRefund
 from shared.ids import AccountId, new_generation_id, new_id

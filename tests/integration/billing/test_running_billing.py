@@ -16,13 +16,13 @@ from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.billing import (
     AccountBalance,
     AddCredits,
-    CreditsCharged,
     CreditsKept,
     SpendAuthorized,
     SpendRefused,
 )
 from shared.events.codec import Received
 from shared.events.envelope import Event
+from shared.events.fees import CreditsCharged
 from shared.events.generations import GenerationAbandoned, Spend
 from shared.events.topic import Topic
 from shared.events.topics import (

@@ -9,7 +9,6 @@ import pytest
 
 from deploy.tap import Tap, tap
 from shared.clock import SystemClock
-from shared.events.billing import ChargeReversed, FeeDeducted, FeeWaived
 from shared.events.credential_health import (
     CheckCredential,
     CheckDescription,
@@ -24,6 +23,7 @@ from shared.events.credential_health import (
 )
 from shared.events.credentials import CredentialForgotten, CredentialKept, GetCredential
 from shared.events.envelope import Event
+from shared.events.fees import ChargeReversed, FeeDeducted, FeeWaived
 from shared.events.topic import Topic
 from shared.events.topics import BILLING_FEES, CREDENTIALS_CHECKS, CREDENTIALS_OBSERVATIONS
 from shared.ids import (

@@ -7,7 +7,7 @@ from services.billing.domain.authorize import authorize_spend
 from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import ChargeReversed
+from shared.events.fees import ChargeReversed
 from tests.unit.billing.made import (
     ACCOUNT,
     FEE,

@@ -12,7 +12,8 @@ from services.billing.domain.page import Page, expire
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
 from shared.events.accounts import AccountChanged
-from shared.events.billing import FeeDeducted, FeeWaived, SpendAuthorized
+from shared.events.billing import SpendAuthorized
+from shared.events.fees import FeeDeducted, FeeWaived
 from shared.events.generations import Spend
 from shared.events.usage import Usage
 from tests.unit.billing.made import (

@@ -8,15 +8,9 @@ from services.billing.domain.credits import add_credits, correct_credits, refund
 from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.page import Page
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import (
-    AddCredits,
-    CorrectCredits,
-    CreditsCorrected,
-    CreditsKept,
-    CreditsRefunded,
-    RefundCredits,
-)
+from shared.events.billing import AddCredits, CorrectCredits, CreditsKept, RefundCredits
 from shared.events.envelope import CallReply, Refused
+from shared.events.fees import CreditsCorrected, CreditsRefunded
 from tests.unit.billing.made import (
     ACCOUNT,
     LIST_COST,

@@ -23,12 +23,7 @@ from services.billing.domain.key_limit import (
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import (
-    KeyLimitReached,
-    LimitReset,
-    SpendAuthorized,
-    SpendRefused,
-)
+from shared.events.billing import KeyLimitReached, LimitReset, SpendAuthorized, SpendRefused
 from shared.events.generations import Spend
 from shared.events.usage import Usage
 from shared.ids import ApiKeyHash, HoldId

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from services.billing.domain.authorize import authorize_spend
 from services.billing.domain.settle import settle_finished
 from services.billing.domain.spending import DaySpent, spending
-from shared.events.billing import FeeWaived
+from shared.events.fees import FeeWaived
 from tests.unit.billing.made import (
     ACCOUNT,
     API_KEY,

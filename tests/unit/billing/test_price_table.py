@@ -9,7 +9,7 @@ import pytest
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
 from services.dispatcher.domain.cost import Promise, reply_usage
-from shared.events.billing import CreditsCharged, FeeDeducted
+from shared.events.fees import CreditsCharged, FeeDeducted
 from shared.events.generations import Spend
 from shared.events.usage import LongPromptPrices, Prices, Usage
 from shared.money import parse_price

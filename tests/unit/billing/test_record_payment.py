@@ -8,8 +8,9 @@ from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.page import Page
 from services.billing.domain.record_payment import record_dispute, record_payment, record_refund
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import AddCredits, CreditsRefunded, RefundReversed
+from shared.events.billing import AddCredits
 from shared.events.envelope import CallReply, Refused
+from shared.events.fees import CreditsRefunded, RefundReversed
 from shared.events.payments import PaymentKept, RecordDispute, RecordPayment, RecordRefund
 from tests.unit.billing.made import (
     ACCOUNT,

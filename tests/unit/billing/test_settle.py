@@ -9,7 +9,8 @@ from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.page import Page, expire
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import CreditsCharged, FeeDeducted, FeeWaived, SpendAuthorized
+from shared.events.billing import SpendAuthorized
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.generations import GenerationFinished, Spend
 from shared.events.usage import Usage
 from tests.unit.billing.made import (

@@ -21,16 +21,9 @@ from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import StreamEnded, UsageSeen
-from shared.events.billing import (
-    AddCredits,
-    AuthorizeSpend,
-    CreditsCharged,
-    FeeDeducted,
-    FeeWaived,
-    SpendAuthorized,
-    SpendRefused,
-)
+from shared.events.billing import AddCredits, AuthorizeSpend, SpendAuthorized, SpendRefused
 from shared.events.completions import GenerationCancelled
+from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.replies import ReplyCompleted
 from shared.events.usage import Usage

@@ -18,12 +18,7 @@ from services.dispatcher.use_cases.plan_request import PlanRequest
 from services.dispatcher.use_cases.run_generation import RunGeneration
 from services.dispatcher.use_cases.running import Running
 from shared.errors import Unavailable
-from shared.events.billing import (
-    AccountBalance,
-    AuthorizeSpend,
-    SpendAuthorized,
-    SpendRefused,
-)
+from shared.events.billing import AccountBalance, AuthorizeSpend, SpendAuthorized, SpendRefused
 from shared.events.catalog import ModelListed
 from shared.events.completions import CompletionRequested
 from shared.events.credential_secrets import StringSecret

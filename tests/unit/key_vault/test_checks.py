@@ -17,7 +17,6 @@ from services.key_vault.use_cases.add_credential import add_credential
 from services.key_vault.use_cases.change_credential import change_credential
 from services.key_vault.use_cases.check_credential import check_credential
 from services.key_vault.use_cases.tell_health import tell_health
-from shared.events.billing import ChargeReversed, FeeDeducted, FeeWaived
 from shared.events.credential_health import (
     CheckCredential,
     CredentialError,
@@ -26,6 +25,7 @@ from shared.events.credential_health import (
 )
 from shared.events.credentials import CredentialKept
 from shared.events.envelope import Refused
+from shared.events.fees import ChargeReversed, FeeDeducted, FeeWaived
 from shared.ids import AccountId, CredentialId, GenerationId
 from tests.unit.key_vault.fakes import SteppingClock, World
 from tests.unit.key_vault.test_commands import ACCOUNT, sealed, to_add, to_change

@@ -12,7 +12,8 @@ from aiokafka import TopicPartition
 from services.billing.config import BillingConfig
 from services.billing.domain.period import Period
 from services.billing.inbound.kafka_inbound import FACTS_GROUP
-from shared.events.billing import AccountBalance, CreditsAdded, CreditsCharged, FeeWaived
+from shared.events.billing import AccountBalance
+from shared.events.fees import CreditsAdded, CreditsCharged, FeeWaived
 from shared.events.generations import GenerationAbandoned
 from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES, INFERENCE_GENERATIONS
 from shared.ids import GenerationId, new_generation_id
