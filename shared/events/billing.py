@@ -21,12 +21,25 @@ SPENDING_KEYS_MAX: Final = 100
 """API keys that one question may name."""
 
 
+class ApiKeyLimit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An API key's limit as ingress knew it when a request came: the one of `ApiKeyChanged` at `version`.
+
+    `limit_nano_usd` None is a limit that was taken away.
+    """
+
+    version: int
+    limit_nano_usd: int | None = None
+    limit_reset: LimitReset | None = None
+    include_byok: bool = False
+
+
 class AuthorizeSpend(Event, frozen=True, kw_only=True):
     """May this attempt begin? Reserves a waived slot or the worst-case fee (BYOK), or the worst case.
 
     `worst_case_nano_usd` is the list cost of the largest possible answer, `worst_case_tokens` the
     tokens of prompt and answer. The hold is replaced by that of a later attempt of the same
-    generation, and expires at `hold_until`.
+    generation, and expires at `hold_until`. `api_key_limit` is what `CompletionRequested` said of it;
+    billing goes by the newer of that and what it heard itself.
     """
 
     hold_id: HoldId
@@ -39,6 +52,7 @@ class AuthorizeSpend(Event, frozen=True, kw_only=True):
     worst_case_nano_usd: int
     worst_case_tokens: int = 0
     hold_until: datetime
+    api_key_limit: ApiKeyLimit | None = None
 
 
 class ReleaseHolds(Event, frozen=True, kw_only=True):

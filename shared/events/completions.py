@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from shared.events.billing import ApiKeyLimit
 from shared.events.envelope import Event
 from shared.events.generations import Operation, RequestOrigin
 from shared.ids import AccountId, ApiKeyHash, GenerationId, InstanceId, MemberId, RunId
@@ -16,7 +17,8 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     of the account's, the API key's and the request's own. `anthropic_betas` are the beta features that
     the client names for Anthropic's models (header `x-anthropic-beta`), their form checked. With
     `api_key_limit_counts_byok` the API key has a limit that BYOK use counts towards too, so billing is
-    asked before each of them.
+    asked before each of them. `api_key_limit` is absent for a key that never had one; it travels here so
+    that it binds before billing has taken `ApiKeyChanged` in.
     """
 
     HAS_CONTENT: ClassVar[bool] = True
@@ -29,6 +31,7 @@ class CompletionRequested(Event, frozen=True, kw_only=True):
     byok_only: bool = False
     anthropic_betas: tuple[str, ...] = ()
     api_key_limit_counts_byok: bool = False
+    api_key_limit: ApiKeyLimit | None = None
     wire_key: str
     reply_instance: InstanceId
     reply_partition: int

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import replace
 
 import openai
 import pytest
@@ -15,7 +15,6 @@ from shared.events.topics import ROUTING_FALLBACKS
 from shared.ids import hash_api_key
 from shared.money import NANO_PER_USD
 from tests.e2e.test_story import FIVE_DOLLARS, of
-from tests.support.wait_until import wait_until
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
 
@@ -80,19 +79,26 @@ async def test_a_402_names_the_max_tokens_that_credits_allow_and_those_are_serve
         assert await ask(client, max_tokens=affordable) == 5
 
 
-async def is_limited(client: openai.AsyncOpenAI, *, max_tokens: int) -> bool:
-    """Whether billing has heard of a limit, and has posted what it admitted before.
-
-    Until then that holds its worst case, and nothing is left of the limit.
-    """
-    try:
-        await ask(client, max_tokens=max_tokens)
-    except openai.APIStatusError as error:
-        told = error.body
-    else:
-        return False
-    affordable = told["metadata"]["affordable_max_tokens"] if isinstance(told, dict) else None
-    return isinstance(affordable, int) and affordable > 0
+async def test_a_limit_binds_from_the_very_first_request_and_a_raised_one_serves_it(
+    product: Product,
+) -> None:
+    account = await product.make_account(credits_nano_usd=FIVE_DOLLARS)
+    made = await product.request(
+        "POST", "/keys", key=account.management_key, body={"name": "new", "limit": 0.01}
+    )
+    assert made.status == 201, made.text
+    user = replace(account, api_key=made.json["key"])
+    async with official_client(product, user) as client:
+        with pytest.raises(openai.APIStatusError, match="Key limit exceeded") as refused:
+            await ask(client, max_tokens=4_000)
+        assert refused.value.status_code == 402
+        assert isinstance(refused.value.body, dict)
+        assert refused.value.body["metadata"]["key_limit"]["limit_nano_usd"] == 10_000_000
+        await limit_key(product, user, FIVE_DOLLARS)
+        assert await ask(client, max_tokens=4_000) == 5
+        await limit_key(product, user, 0)
+        with pytest.raises(openai.APIStatusError, match="Key limit exceeded"):
+            await ask(client, max_tokens=4_000)
 
 
 async def test_a_key_limit_is_a_402_that_says_what_is_left_and_when_it_resets(
@@ -102,8 +108,6 @@ async def test_a_key_limit_is_a_402_that_says_what_is_left_and_when_it_resets(
     limit = 2_000 * TOKEN_NANO_USD
     async with official_client(product, account) as client:
         await limit_key(product, account, limit)
-
-        await wait_until(partial(is_limited, client, max_tokens=10_000))
         with pytest.raises(openai.APIStatusError, match=r"Key limit exceeded \(daily") as refused:
             await ask(client, max_tokens=10_000)
         assert refused.value.status_code == 402
@@ -129,8 +133,6 @@ async def test_a_limit_that_counts_own_keys_stops_them_before_the_provider_is_ca
         # the allotment is ample: nobody would be asked but for the limit
         assert await ask(client, max_tokens=1_000) == 5
         await limit_key(product, account, 500 * TOKEN_NANO_USD, include_byok=True)
-
-        await wait_until(partial(is_limited, client, max_tokens=1_000))
         calls = len(await product.provider_calls(secret))
         with pytest.raises(openai.APIStatusError, match="Key limit exceeded"):
             await ask(client, max_tokens=1_000)

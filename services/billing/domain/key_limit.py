@@ -5,13 +5,14 @@ No counter is ever reset. What was spent in a window is the sum of the key's day
 So a limit set today knows what was spent before it, and a generation counts where it started.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import assert_never
 
 from services.billing.domain.generation import day_of_generation
 from services.billing.domain.hold import Hold
-from shared.events.billing import LimitReset
+from shared.events.billing import ApiKeyLimit, LimitReset
 from shared.ids import ApiKeyHash
 
 _SURELY_NEXT_MONTH = timedelta(days=32)
@@ -29,6 +30,27 @@ class KeyLimit:
     limit_reset: LimitReset | None
     include_byok: bool
     version: int
+
+
+def told_limit(api_key_hash: ApiKeyHash, told: ApiKeyLimit) -> KeyLimit:
+    """A limit that came with a request."""
+    return KeyLimit(
+        api_key_hash=api_key_hash,
+        limit_nano_usd=told.limit_nano_usd,
+        limit_reset=told.limit_reset,
+        include_byok=told.include_byok,
+        version=told.version,
+    )
+
+
+def newest_limits(limits: Iterable[KeyLimit]) -> dict[ApiKeyHash, KeyLimit]:
+    """Of what is known of each key and what was told with requests, the newest state."""
+    newest: dict[ApiKeyHash, KeyLimit] = {}
+    for limit in limits:
+        known = newest.get(limit.api_key_hash)
+        if known is None or known.version < limit.version:
+            newest[limit.api_key_hash] = limit
+    return newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,7 @@ class KeyAllowance:
 class KeyLimits:
     """The limits of a page's API keys; `uses` holds the windows of the page's generations.
 
-    Keys without a limit are in neither.
+    Keys that never had a limit are in neither, those that have none now have no uses.
     """
 
     limits: dict[ApiKeyHash, KeyLimit] = field(default_factory=dict)

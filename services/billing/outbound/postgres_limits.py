@@ -1,11 +1,17 @@
 """Limits of API keys and of shared capacity: what a page is to know of them, and what is new there."""
 
-from datetime import date, datetime
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 
-from services.billing.domain.key_limit import KeyLimit, KeyUse, Window, window_of
+from services.billing.domain.key_limit import (
+    KeyLimit,
+    KeyUse,
+    Window,
+    newest_limits,
+    window_of,
+)
 from services.billing.domain.page import Page
 from services.billing.domain.rate_limit import RateUse, RateWindow
 from services.billing.outbound.together import Together
@@ -16,7 +22,7 @@ from shared.postgres.pool import Connection
 
 _KEY_LIMITS: Final = """
 select api_key_hash, limit_nano_usd, limit_reset, include_byok, version
-from api_key_limits where api_key_hash = any($1::text[]) and limit_nano_usd is not null
+from api_key_limits where api_key_hash = any($1::text[])
 """
 _KEY_USES: Final = """
 select asked.place, spent.credits, spent.byok, held.credits as held_credits, held.byok as held_byok
@@ -80,29 +86,20 @@ _limits: Final = dict[str, SharedLimit]
 async def read_limits(connection: Connection, page: Page, scope: Scope) -> None:
     """Read what limits say to the scope's API keys and minutes; the accounts are locked already."""
     if scope.key_days:
-        await _read_key_limits(connection, page, scope.key_days)
+        await _read_key_limits(connection, page, scope)
     if scope.rate_windows:
         await _read_shared(connection, page, scope.rate_windows)
 
 
-async def _read_key_limits(
-    connection: Connection, page: Page, key_days: set[tuple[AccountId, ApiKeyHash, date]]
-) -> None:
-    hashes = sorted({api_key_hash for _, api_key_hash, _ in key_days})
-    for row in await connection.fetch(_KEY_LIMITS, hashes):
-        page.key_limits.limits[row["api_key_hash"]] = KeyLimit(
-            api_key_hash=ApiKeyHash(row["api_key_hash"]),
-            limit_nano_usd=int(row["limit_nano_usd"]),
-            limit_reset=row["limit_reset"],
-            include_byok=row["include_byok"],
-            version=row["version"],
-        )
-    limits = page.key_limits.limits
+async def _read_key_limits(connection: Connection, page: Page, scope: Scope) -> None:
+    hashes = sorted({api_key_hash for _, api_key_hash, _ in scope.key_days})
+    known = [_key_limit(row) for row in await connection.fetch(_KEY_LIMITS, hashes)]
+    limits = page.key_limits.limits = newest_limits((*known, *scope.told_limits))
     asked: list[tuple[AccountId, ApiKeyHash, Window]] = sorted(
         {
-            (account_id, api_key_hash, window_of(limits[api_key_hash].limit_reset, day))
-            for account_id, api_key_hash, day in key_days
-            if api_key_hash in limits
+            (account_id, api_key_hash, window_of(limit.limit_reset, day))
+            for account_id, api_key_hash, day in scope.key_days
+            if (limit := limits.get(api_key_hash)) is not None and limit.limit_nano_usd is not None
         },
         key=lambda each: (each[1], each[2].first),
     )
@@ -123,6 +120,17 @@ async def _read_key_limits(
             reserved_nano_usd=int(row["held_credits"])
             + (int(row["held_byok"]) if counts_byok else 0),
         )
+
+
+def _key_limit(row: Any) -> KeyLimit:
+    limit_nano_usd = row["limit_nano_usd"]
+    return KeyLimit(
+        api_key_hash=ApiKeyHash(row["api_key_hash"]),
+        limit_nano_usd=None if limit_nano_usd is None else int(limit_nano_usd),
+        limit_reset=row["limit_reset"],
+        include_byok=row["include_byok"],
+        version=row["version"],
+    )
 
 
 async def _read_shared(connection: Connection, page: Page, rate_windows: set[RateWindow]) -> None:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Protocol, TypeVar
 
 from services.billing.domain.hold import Hold
+from services.billing.domain.key_limit import KeyLimit
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.rate_limit import RateWindow
 from services.billing.domain.receipt import Receipts
@@ -22,7 +23,8 @@ class Scope:
     """What a page is to hold. Naming an account makes it and locks it; `hold_ids` come with generations.
 
     Naming a payment locks it, and the account that it was credited to. `key_days` are API keys with
-    the days of their generations, of which limits are to be known; `rate_windows` are of one minute.
+    the days of their generations, of which limits are to be known, `told_limits` what was said of them
+    already; `rate_windows` are of one minute.
     """
 
     account_ids: set[AccountId] = field(default_factory=set)
@@ -33,6 +35,7 @@ class Scope:
     refunded_account_ids: set[AccountId] = field(default_factory=set)
     payment_ids: set[str] = field(default_factory=set)
     key_days: set[tuple[AccountId, ApiKeyHash, date]] = field(default_factory=set)
+    told_limits: list[KeyLimit] = field(default_factory=list)
     rate_windows: set[RateWindow] = field(default_factory=set)
 
 

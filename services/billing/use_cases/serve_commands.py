@@ -6,6 +6,7 @@ from datetime import date, datetime
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
 from services.billing.domain.generation import day_of_generation, month_of_generation
+from services.billing.domain.key_limit import told_limit
 from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.rate_limit import (
@@ -138,6 +139,8 @@ def _scope(
             scope.hold_ids.add(command.hold_id)
             day = day_of_generation(command.generation_id)
             scope.key_days.add((command.account_id, command.api_key_hash, day))
+            if command.api_key_limit is not None:
+                scope.told_limits.append(told_limit(command.api_key_hash, command.api_key_limit))
             if not command.is_byok:
                 scope.rate_windows.add(RateWindow(command.account_id, command.provider, minute))
     return scope, questions

@@ -67,6 +67,7 @@ class AuthorizeAttempt:
                 worst_case_nano_usd=worst_nano_usd,
                 worst_case_tokens=worst.prompt_tokens + worst.completion_tokens,
                 hold_until=asked.deadline + HOLD_OUTLIVES_DEADLINE,
+                api_key_limit=asked.api_key_limit,
             )
         )
         if isinstance(answer, SpendAuthorized):

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from services.ingress.domain import refusals
 from services.ingress.domain.key_limit import NO_LIMIT, KeyLimit
 from services.ingress.domain.refusals import Refusal
+from shared.events.billing import ApiKeyLimit
 from shared.ids import AccountId, ApiKeyHash, MemberId, hash_api_key
 
 PREFIX: Final = "sk-or-v1-"
@@ -32,7 +33,10 @@ ByokOnlyBy = Literal["account", "api_key"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who sends a request: what an API key stands for."""
+    """Who sends a request: what an API key stands for.
+
+    `limit_version` is that of the key's state which `limit` is of; None for a key that never had one.
+    """
 
     account_id: AccountId
     api_key_hash: ApiKeyHash
@@ -41,7 +45,20 @@ class Caller:
     is_management: bool
     byok_only_by: tuple[ByokOnlyBy, ...] = ()
     limit: KeyLimit = NO_LIMIT
+    limit_version: int | None = None
     expires_at: datetime | None = None
+
+    @property
+    def told_limit(self) -> ApiKeyLimit | None:
+        """What billing is told of the limit with each request."""
+        if self.limit_version is None:
+            return None
+        return ApiKeyLimit(
+            version=self.limit_version,
+            limit_nano_usd=self.limit.amount_nano_usd,
+            limit_reset=self.limit.reset,
+            include_byok=self.limit.includes_byok,
+        )
 
     @property
     def is_byok_only(self) -> bool:

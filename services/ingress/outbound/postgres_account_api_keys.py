@@ -139,6 +139,7 @@ class PostgresAccountApiKeys(AccountApiKeys):
         async def work(connection: Connection) -> tuple[ApiKey | None, Written]:
             row = await connection.fetchrow(
                 f"update api_keys set {assignments}, version = version + 1,"  # noqa: S608 - columns are of _CHANGED
+                " had_limit = had_limit or limit_nano_usd is not null,"
                 f" updated_at = clock_timestamp() where {_OWN} and hash = $2 returning {_COLUMNS}",
                 account_id,
                 api_key_hash,

@@ -15,7 +15,8 @@ from shared.postgres.pool import Pool
 _FIND = """
 select k.account_id, k.member_id, k.label, k.management,
     a.byok_only as account_byok_only, k.byok_only as key_byok_only,
-    k.limit_nano_usd, k.limit_reset, k.include_byok_in_limit, k.expires_at
+    k.limit_nano_usd, k.limit_reset, k.include_byok_in_limit, k.expires_at,
+    case when k.had_limit or k.limit_nano_usd is not null then k.version end as limit_version
 from api_keys k join accounts a on a.id = k.account_id
 where k.hash = $1 and not k.disabled and k.deleted_at is null
 """
@@ -52,6 +53,7 @@ class PostgresApiKeys(ApiKeys, Members):
                 *(("api_key",) if row["key_byok_only"] else ()),
             ),
             limit=limit_of(row),
+            limit_version=row["limit_version"],
             expires_at=row["expires_at"],
         )
 

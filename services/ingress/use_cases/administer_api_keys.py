@@ -118,14 +118,19 @@ class AdministerApiKeys:
         self, caller: Caller, api_key_hash: ApiKeyHash, changes: KeyChanges
     ) -> SpentKey | Refusal:
         """Change what is given."""
-        kept = await self._keys.change(caller.account_id, api_key_hash, changes)
-        self._forget(api_key_hash)
+        try:
+            kept = await self._keys.change(caller.account_id, api_key_hash, changes)
+        finally:
+            # also when the caller left or the commit's answer did not come: it may have taken effect
+            self._forget(api_key_hash)
         return await self._described(caller, kept)
 
     async def delete(self, caller: Caller, api_key_hash: ApiKeyHash) -> Refusal | None:
         """Take a key out of use for good; None when that is done."""
-        is_deleted = await self._keys.delete(caller.account_id, api_key_hash)
-        self._forget(api_key_hash)
+        try:
+            is_deleted = await self._keys.delete(caller.account_id, api_key_hash)
+        finally:
+            self._forget(api_key_hash)
         return None if is_deleted else NOT_FOUND
 
     async def _check_member(self, caller: Caller, new: NewKey) -> Refusal | None:

@@ -218,6 +218,7 @@ class CompleteChat:
             byok_only=caller.is_byok_only or request.is_byok_only,
             anthropic_betas=tuple(anthropic_betas),
             api_key_limit_counts_byok=caller.limit.counts_byok,
+            api_key_limit=caller.told_limit,
             wire_key=data_key.wrapped,
             reply_instance=self._instance_id,
             reply_partition=self._reply_partition,

@@ -18,6 +18,7 @@ from services.billing.wiring import open_billing
 from shared.clock import SystemClock
 from shared.events.accounts import AccountChanged, ApiKeyChanged, SharedLimit
 from shared.events.billing import (
+    ApiKeyLimit,
     AuthorizeSpend,
     QuerySpending,
     SpendAuthorized,
@@ -174,6 +175,38 @@ async def test_a_changed_limit_holds_at_once_and_an_old_one_never_comes_back(des
     assert _passed(await desk.answer(_ask(account, key))) == 0
     await _limit(desk, account, key, limit_nano_usd=None, version=6)
     assert _passed(await desk.answer(_ask(account, key))) == 1
+
+
+async def test_a_limit_that_billing_has_not_heard_of_lets_exactly_the_affordable_pass(
+    desk: Desk,
+) -> None:
+    account, key = await desk.account_with(USD), _key()
+    told = ApiKeyLimit(version=1, limit_nano_usd=20 * LIST_COST, limit_reset="monthly")
+    commands = [_ask(account, key, api_key_limit=told) for _ in range(100)]
+    batches = [desk.answer(*commands[start : start + 5]) for start in range(0, 100, 5)]
+    answers = [answer for batch in await asyncio.gather(*batches) for answer in batch]
+    assert _passed(answers) == 20
+    refused = [answer for answer in answers if isinstance(answer, SpendRefused)]
+    assert {answer.code for answer in refused} == {"key_limit_exceeded"}
+    # each sticks, though the limit is raised meanwhile
+    raised = ApiKeyLimit(version=2, limit_nano_usd=21 * LIST_COST, limit_reset="monthly")
+    more = [_ask(account, key, api_key_limit=raised) for _ in range(3)]
+    assert _passed(await desk.answer(*commands, *more)) == 20 + 1
+    assert await desk.problems() == []
+
+
+async def test_the_newer_of_what_billing_heard_and_what_a_request_says_of_a_limit_binds(
+    desk: Desk,
+) -> None:
+    account, key = await desk.account_with(USD), _key()
+    await _limit(desk, account, key, limit_nano_usd=0, version=5)
+    old, taken_away = ApiKeyLimit(version=4, limit_nano_usd=USD), ApiKeyLimit(version=6)
+    assert _passed(await desk.answer(_ask(account, key, api_key_limit=old))) == 0
+    assert _passed(await desk.answer(_ask(account, key, api_key_limit=taken_away))) == 1
+    await _limit(desk, account, key, limit_nano_usd=None, version=7)
+    back = ApiKeyLimit(version=8, limit_nano_usd=0)
+    assert _passed(await desk.answer(_ask(account, key, api_key_limit=taken_away))) == 1
+    assert _passed(await desk.answer(_ask(account, key, api_key_limit=back))) == 0
 
 
 async def test_a_refusal_comes_again_as_it_was_with_all_its_numbers(desk: Desk) -> None:

@@ -19,10 +19,11 @@ from services.ingress.operations.connections import open_connections
 from services.ingress.operations.outcomes import BadInput
 from shared.clock import SystemClock
 from shared.events.accounts import ApiKeyChanged
-from shared.events.billing import KeySpending, Spending, SpendingPeriod
+from shared.events.billing import ApiKeyLimit, KeySpending, Spending, SpendingPeriod
 from shared.events.replies import ReplyFailed
 from shared.events.topics import API_KEYS_STATE
 from shared.ids import ApiKeyHash, hash_api_key, new_id
+from shared.money import NANO_PER_USD
 from tests.integration.ingress.conftest import MODEL, Account, World, make_account, running
 from tests.integration.ingress.scripted_dispatcher import Run
 from tests.support.wait_until import wait_until
@@ -251,6 +252,30 @@ async def test_what_is_left_out_of_a_change_stays(world: World) -> None:
     status, body = await call(world, account, "PATCH", path, {"limit": None})
     assert (body["data"]["limit"], body["data"]["limit_remaining"]) == (None, None)
     assert (body["data"]["limit_reset"], body["data"]["name"]) == ("monthly", "new")
+
+
+async def test_a_request_right_after_a_change_tells_of_the_limit_as_it_is_now(world: World) -> None:
+    account = await make_account(world.operations, "at once")
+    assert (await requested_with(world, account.api_key)).api_key_limit is None
+    key, key_hash = await make_key(
+        world, account, limit=0.01, limit_reset="daily", include_byok_in_limit=True
+    )
+    made = ApiKeyLimit(version=1, limit_nano_usd=10_000_000, limit_reset="daily", include_byok=True)
+    assert (await requested_with(world, key)).api_key_limit == made
+    path = f"/keys/{key_hash}"
+    for version, limit in ((2, 5), (3, None), (4, 0)):
+        assert (await call(world, account, "PATCH", path, {"limit": limit}))[0] == 200
+        told = (await requested_with(world, key)).api_key_limit
+        assert told == ApiKeyLimit(
+            version=version,
+            limit_nano_usd=None if limit is None else limit * NANO_PER_USD,
+            limit_reset="daily",
+            include_byok=True,
+        )
+    # a key that never had a limit tells of none, whatever else changes
+    other, other_hash = await make_key(world, account)
+    await call(world, account, "PATCH", f"/keys/{other_hash}", {"name": "renamed"})
+    assert (await requested_with(world, other)).api_key_limit is None
 
 
 async def test_each_change_is_told_to_billing_and_to_the_other_processes(world: World) -> None:

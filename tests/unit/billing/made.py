@@ -8,7 +8,7 @@ from services.billing.domain.credits import add_credits
 from services.billing.domain.ledger import LedgerAccount
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
-from shared.events.billing import AddCredits, AuthorizeSpend
+from shared.events.billing import AddCredits, ApiKeyLimit, AuthorizeSpend
 from shared.events.generations import GenerationFinished, Spend
 from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, HoldId, RunId
@@ -82,6 +82,7 @@ def authorize(
     provider: str = "openai",
     generation_id: GenerationId | None = None,
     hold_until: datetime = LATER,
+    api_key_limit: ApiKeyLimit | None = None,
 ) -> AuthorizeSpend:
     """May this attempt begin?"""
     return AuthorizeSpend(
@@ -95,6 +96,7 @@ def authorize(
         worst_case_nano_usd=worst_case_nano_usd,
         worst_case_tokens=worst_case_tokens,
         hold_until=hold_until,
+        api_key_limit=api_key_limit,
     )
 
 

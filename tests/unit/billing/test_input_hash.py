@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.billing.domain.input_hash import input_hash
-from shared.events.billing import AddCredits
+from shared.events.billing import AddCredits, ApiKeyLimit
 from shared.events.envelope import Event
 from shared.ids import AccountId
 from tests.unit.billing.made import authorize
@@ -36,6 +36,14 @@ def test_a_command_that_came_through_kafka_has_the_hash_of_the_one_sent() -> Non
     sent = authorize()
     came = msgspec.json.decode(msgspec.json.encode(sent), type=type(sent))
     assert input_hash(came) == input_hash(sent)
+
+
+def test_a_hold_id_stands_for_one_limit_that_was_told_with_it() -> None:
+    told = authorize(api_key_limit=ApiKeyLimit(version=1, limit_nano_usd=5))
+    came = msgspec.json.decode(msgspec.json.encode(told), type=type(told))
+    assert input_hash(came) == input_hash(told)
+    for other in (None, ApiKeyLimit(version=2, limit_nano_usd=5)):
+        assert input_hash(authorize(api_key_limit=other)) != input_hash(told)
 
 
 def test_a_field_added_later_changes_no_hash_until_it_is_used() -> None:

@@ -18,12 +18,20 @@ from services.billing.domain.key_limit import (
     KeyUse,
     Window,
     counted,
+    newest_limits,
+    told_limit,
     window_of,
 )
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.settle import settle_finished
-from shared.events.billing import KeyLimitReached, LimitReset, SpendAuthorized, SpendRefused
+from shared.events.billing import (
+    ApiKeyLimit,
+    KeyLimitReached,
+    LimitReset,
+    SpendAuthorized,
+    SpendRefused,
+)
 from shared.events.generations import Spend
 from shared.events.usage import Usage
 from shared.ids import ApiKeyHash, HoldId
@@ -103,6 +111,42 @@ def test_windows_follow_each_other_without_a_gap(reset: LimitReset, day: date) -
     assert window.first <= day < window.next_first
     assert window_of(reset, window.next_first).first == window.next_first
     assert window_of(reset, window.next_first - timedelta(days=1)) == window
+
+
+@given(st.permutations([(1, 10), (2, None), (3, 30), (3, 30)]))
+def test_of_what_is_known_and_what_was_told_the_newest_state_counts(
+    states: list[tuple[int, int | None]],
+) -> None:
+    other = told_limit(ApiKeyHash("cd" * 32), ApiKeyLimit(version=9, limit_nano_usd=1))
+    limits = [
+        told_limit(API_KEY, ApiKeyLimit(version=version, limit_nano_usd=limit_nano_usd))
+        for version, limit_nano_usd in states
+    ]
+    newest = newest_limits([limits[0], other, *limits[1:]])
+    assert newest == {API_KEY: limits[states.index((3, 30))], other.api_key_hash: other}
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "passes"),
+    [
+        (None, ApiKeyLimit(version=1, limit_nano_usd=LIST_COST), False),
+        (ApiKeyLimit(version=1), ApiKeyLimit(version=2, limit_nano_usd=LIST_COST), False),
+        (ApiKeyLimit(version=2), ApiKeyLimit(version=1, limit_nano_usd=LIST_COST), True),
+        (ApiKeyLimit(version=1, limit_nano_usd=LIST_COST), ApiKeyLimit(version=2), True),
+        (ApiKeyLimit(version=2, limit_nano_usd=LIST_COST), ApiKeyLimit(version=1), False),
+        (ApiKeyLimit(version=2, limit_nano_usd=LIST_COST), None, False),
+    ],
+)
+def test_the_newer_of_two_limits_binds_in_both_directions(
+    known: ApiKeyLimit | None,
+    told: ApiKeyLimit | None,
+    passes: bool,  # noqa: FBT001 - parametrised
+) -> None:
+    page = page_with(USD)
+    limits = [told_limit(API_KEY, each) for each in (known, told) if each is not None]
+    page.key_limits = KeyLimits(newest_limits(limits))
+    command = authorize(is_byok=False, api_key_limit=told)
+    assert isinstance(authorize_spend(page, command, POLICY), SpendAuthorized) is passes
 
 
 def test_what_is_over_the_limit_is_refused_with_what_is_left_and_when_it_resets() -> None:

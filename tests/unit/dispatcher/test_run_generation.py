@@ -13,6 +13,7 @@ from services.dispatcher.domain.reply import StreamEnded, UsageSeen
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Failed
 from shared.events.billing import (
+    ApiKeyLimit,
     AuthorizeSpend,
     KeyLimitReached,
     RateLimitReached,
@@ -246,7 +247,10 @@ async def test_a_key_limit_that_counts_own_keys_is_asked_for_though_the_allotmen
     world: World,
 ) -> None:
     world.own = [credential("own")]
-    request = msgspec.structs.replace(asked(now=world.clock.now()), api_key_limit_counts_byok=True)
+    limit = ApiKeyLimit(version=1, limit_nano_usd=2 * 10**9, include_byok=True)
+    request = msgspec.structs.replace(
+        asked(now=world.clock.now()), api_key_limit_counts_byok=True, api_key_limit=limit
+    )
     world.answers = [
         msgspec.structs.replace(
             _refused(),
@@ -261,13 +265,24 @@ async def test_a_key_limit_that_counts_own_keys_is_asked_for_though_the_allotmen
     ]
     await world.run(request=request)
     last = world.last
-    assert len(world.of(AuthorizeSpend)) == 1
+    (command,) = world.of(AuthorizeSpend)
+    assert isinstance(command, AuthorizeSpend)
+    assert command.api_key_limit == limit
     assert isinstance(last, ReplyFailed)
     assert (last.status, last.error_type) == (402, "payment_required")
     assert "Key limit exceeded (daily limit)" in last.message
     assert "$0.25 of the API key's $2 are left" in last.message
     assert "2026-11-24T00:00:00Z" in last.message
     assert world.provider.calls == []
+
+
+async def test_a_key_limit_that_does_not_count_own_keys_asks_nobody(world: World) -> None:
+    world.own = [credential("own")]
+    limit = ApiKeyLimit(version=1, limit_nano_usd=0)
+    request = msgspec.structs.replace(asked(now=world.clock.now()), api_key_limit=limit)
+    await world.run(whole(), request=request)
+    assert isinstance(world.last, ReplyCompleted)
+    assert world.of(AuthorizeSpend) == []
 
 
 async def test_a_rate_limit_of_shared_capacity_lets_the_next_attempt_serve(world: World) -> None:
