@@ -17,6 +17,7 @@ from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.kafka_heartbeats import KafkaHeartbeats
 from services.billing.outbound.postgres_ledger import PostgresLedger
 from services.billing.outbound.postgres_reads import PostgresReads
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.use_cases.answer_queries import AnswerQueries
 from services.billing.use_cases.keep_house import KeepHouse
@@ -104,7 +105,7 @@ async def open_billing(
         queries = query_server(
             config.kafka, AnswerQueries(PostgresReads(pool), clock), producer, clock
         )
-        house = KeepHouse(ledger, clock, observer)
+        house = KeepHouse(ledger, PostgresUpkeep(pool), clock, observer)
         await house.open_months()
         heartbeats = SendHeartbeats(
             ledger,

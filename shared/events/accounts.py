@@ -38,7 +38,7 @@ class AccountChanged(StateEvent, frozen=True, kw_only=True):
 class ApiKeyChanged(StateEvent, frozen=True, kw_only=True):
     """An API key was made, changed, disabled or deleted. Caches forget what they knew of it.
 
-    A deleted key is `disabled` for good. `limit_nano_usd` is what it may spend in each UTC day, week
+    A deleted key is `disabled` for good, and says so by `deleted`. `limit_nano_usd` is what it may spend in each UTC day, week
     from Monday or month, or ever when `limit_reset` is None: credits, and with
     `include_byok_in_limit` the list cost of BYOK use too. `expires_at` is RFC 3339 in UTC.
     """
@@ -52,3 +52,4 @@ class ApiKeyChanged(StateEvent, frozen=True, kw_only=True):
     limit_reset: Literal["daily", "weekly", "monthly"] | None = None
     include_byok_in_limit: bool = False
     expires_at: str | None = None
+    deleted: bool = False

@@ -20,6 +20,7 @@ from services.billing.domain.credits import add_credits
 from services.billing.domain.policy import FeePolicy
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.postgres_ledger import PostgresLedger
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.ports.ledger import Scope, Transaction
 from services.billing.use_cases.check_books import check_books
@@ -148,7 +149,7 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Pos
         scope.start(relay.run(), name="outbox")
         ledger = PostgresLedger(pool, producer, publications, clock)
         observer = PrometheusObserver(Metrics())
-        await KeepHouse(ledger, clock, observer).open_months()
+        await KeepHouse(ledger, PostgresUpkeep(pool), clock, observer).open_months()
         post = PostFacts(ledger, policy, clock, observer)
         names = [AccountId(new_id()) for _ in range(accounts)]
 

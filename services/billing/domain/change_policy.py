@@ -30,7 +30,12 @@ def change_policy(page: Page, change: AccountChanged) -> None:
 
 
 def change_key_limit(page: Page, change: ApiKeyChanged) -> None:
-    """Take over an API key's limit; of two versions the later counts, here as in the books."""
+    """Take over an API key's limit; of two versions the later counts, here as in the books.
+
+    A key is deleted for good, whichever version says so.
+    """
+    if change.deleted:
+        page.entries.deleted_keys[change.api_key_hash] = change.account_id
     known = page.entries.key_limits.get(change.api_key_hash)
     if known is not None and change.version < known.version:
         page.entries.duplicates += 1

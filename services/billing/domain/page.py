@@ -60,6 +60,7 @@ class Entries:
     changed_allotments: set[tuple[AccountId, str]] = field(default_factory=set)
     key_limits: dict[ApiKeyHash, KeyLimit] = field(default_factory=dict)
     shared_limits: dict[AccountId, LimitsByProvider | None] = field(default_factory=dict)
+    deleted_keys: dict[ApiKeyHash, AccountId] = field(default_factory=dict)
     duplicates: int = 0
 
 

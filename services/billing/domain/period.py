@@ -50,3 +50,9 @@ def first_moment(first_unsealed_month: str | None, now: datetime) -> datetime:
     if first_unsealed_month is None:
         return facts
     return min(facts, period_of_month(first_unsealed_month).begin)
+
+
+def first_id_at(moment: datetime) -> str:
+    """The least id of a generation that started at a moment: ids sort by time."""
+    milliseconds = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"gen-{milliseconds[:8]}-{milliseconds[8:]}"

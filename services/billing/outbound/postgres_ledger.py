@@ -13,7 +13,6 @@ from services.billing.domain.spending import DaySpent
 from services.billing.outbound import postgres_page
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_entries import store_entries
-from services.billing.outbound.postgres_limits import forget_minutes
 from services.billing.outbound.postgres_receipts import store_receipts
 from services.billing.ports.ledger import Books, Scope, Transaction
 from shared.clock import Clock
@@ -23,7 +22,7 @@ from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES
 from shared.ids import AccountId, ApiKeyHash, month_of
 from shared.kafka.producer import EventProducer
 from shared.postgres.errors import translate
-from shared.postgres.inbox import forget_before, record_new
+from shared.postgres.inbox import record_new
 from shared.postgres.outbox import Written, mark_dirty, store_facts
 from shared.postgres.pool import Connection, Pool, in_transaction
 from shared.postgres.publications import Publications
@@ -141,18 +140,6 @@ class PostgresLedger:
         """How many holds are open."""
         with translate():
             return int(await self._pool.fetchval("select count(*) from holds where is_open"))
-
-    async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
-        """Forget up to `rows_max` facts taken in before a moment, and return how many it were."""
-        with translate():
-            async with self._pool.acquire() as connection:
-                return await forget_before(connection, before, rows_max=rows_max)
-
-    async def forget_minutes(self, before: datetime) -> None:
-        """Forget what rate limits counted in minutes that began before a moment."""
-        with translate():
-            async with self._pool.acquire() as connection:
-                await forget_minutes(connection, before)
 
     async def open_month(self, month: str) -> None:
         """Make the partitions of a month, if it has none yet."""

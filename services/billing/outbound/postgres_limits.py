@@ -1,6 +1,5 @@
 """Limits of API keys and of shared capacity: what a page is to know of them, and what is new there."""
 
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -64,6 +63,10 @@ _STORE_SHARED_LIMITS: Final = """
 insert into shared_limits (account_id, limits) select * from unnest($1::text[], $2::jsonb[])
 on conflict (account_id) do update set limits = excluded.limits
 """
+_STORE_DELETED_KEYS: Final = """
+insert into deleted_keys (api_key_hash, account_id) select * from unnest($1::text[], $2::text[])
+on conflict do nothing
+"""
 _ADD_MINUTES: Final = """
 insert into shared_minutes as known (account_id, provider, minute, requests, tokens)
 select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[])
@@ -78,7 +81,6 @@ from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
 where known.account_id = added.account_id and known.provider = added.provider
   and known.minute = added.minute
 """
-_FORGET_MINUTES: Final = "delete from shared_minutes where minute < $1"
 
 _limits: Final = dict[str, SharedLimit]
 
@@ -164,14 +166,10 @@ def store_limits(together: Together, page: Page) -> None:
         together.add(_STORE_KEY_LIMITS, rows)
     if entries.shared_limits:
         together.add(_STORE_SHARED_LIMITS, sorted(entries.shared_limits.items()))
+    together.add(_STORE_DELETED_KEYS, sorted(entries.deleted_keys.items()))
     admitted = [
         (*window, use.requests, use.tokens) for window, use in added.items() if use.requests
     ]
     corrected = [(*window, use.tokens) for window, use in added.items() if not use.requests]
     together.add(_ADD_MINUTES, sorted(admitted))
     together.add(_CORRECT_MINUTES, sorted(corrected))
-
-
-async def forget_minutes(connection: Connection, before: datetime) -> None:
-    """Forget the minutes that began before a moment."""
-    await connection.execute(_FORGET_MINUTES, before)

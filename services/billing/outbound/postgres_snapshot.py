@@ -29,7 +29,7 @@ from services.billing.domain.evidence import (
     movement_of,
     subject,
 )
-from services.billing.domain.period import CLOCKS_APART, Period
+from services.billing.domain.period import CLOCKS_APART, Period, first_id_at
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_seals import (
     columns_of,
@@ -107,7 +107,7 @@ class PostgresSnapshot:
         self, period: Period, facts_from: Mapping[int, int]
     ) -> AsyncIterator[Sequence[Row]]:
         """All rows about generations that started in a period, about deliveries, and accounts."""
-        bounds = (period.first_month, _id_at(period.begin), _id_at(period.end))
+        bounds = (period.first_month, first_id_at(period.begin), first_id_at(period.end))
         inbox = (INFERENCE_GENERATIONS.name, list(facts_from), list(facts_from.values()))
         # Whatever may have been told within the period on another machine's clock.
         moments = (period.begin - CLOCKS_APART, period.end + CLOCKS_APART)
@@ -173,12 +173,6 @@ async def open_snapshot(pool: Pool) -> AsyncIterator[PostgresSnapshot]:
             )
             at: datetime = await connection.fetchval("select clock_timestamp()")
             yield PostgresSnapshot(connection, at)
-
-
-def _id_at(moment: datetime) -> str:
-    """The least id of a generation that started at a moment: ids sort by time."""
-    milliseconds = f"{max(0, int(moment.timestamp() * 1000)):012x}"
-    return f"gen-{milliseconds[:8]}-{milliseconds[8:]}"
 
 
 def _booked(row: Any) -> Row:

@@ -114,14 +114,6 @@ class Ledger(Protocol):
         """How many holds are open."""
         ...
 
-    async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
-        """Forget facts taken in before a moment from which none can come again."""
-        ...
-
-    async def forget_minutes(self, before: datetime) -> None:
-        """Forget what rate limits counted in minutes that began before a moment."""
-        ...
-
     async def open_month(self, month: str) -> None:
         """Make the partitions of a month, if it has none yet."""
         ...

@@ -203,7 +203,8 @@ class StateReader:
     async def _api_key(self, connection: Connection, key: str) -> Record | None:
         row = await connection.fetchrow(
             "select account_id, management, disabled or deleted_at is not null as disabled,"
-            " byok_only, limit_nano_usd, limit_reset, include_byok_in_limit, expires_at, version"
+            " deleted_at is not null as deleted, byok_only, limit_nano_usd, limit_reset,"
+            " include_byok_in_limit, expires_at, version"
             " from api_keys where hash = $1",
             key,
         )
@@ -220,5 +221,6 @@ class StateReader:
             limit_reset=row["limit_reset"],
             include_byok_in_limit=row["include_byok_in_limit"],
             expires_at=None if row["expires_at"] is None else rfc3339(row["expires_at"]),
+            deleted=row["deleted"],
         )
         return self._producer.record(API_KEYS_STATE, state, key=key)

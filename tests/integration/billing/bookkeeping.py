@@ -12,6 +12,7 @@ from typing_extensions import override
 from services.billing.config import BillingConfig
 from services.billing.outbound.account_states import AccountStates
 from services.billing.outbound.postgres_ledger import PostgresLedger
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.use_cases.check_books import check_books
 from services.billing.use_cases.keep_house import KeepHouse
@@ -151,7 +152,8 @@ class Bookkeeping:
         self._serve = ServeCommands(
             self.ledger, policy, clock, observer, shared_limits=self._config.shared_limits
         )
-        self.house = KeepHouse(self.ledger, clock, observer)
+        self.upkeep = PostgresUpkeep(self._pool)
+        self.house = KeepHouse(self.ledger, self.upkeep, clock, observer)
         await self.house.open_months()
         await self.house.expire_holds()
         self._outbox = await self.database.fetchval("select coalesce(max(id), 0) from outbox")

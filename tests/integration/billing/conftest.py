@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.billing.config import BillingConfig
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.use_cases.check_books import check_books
 from services.billing.use_cases.post_facts import PostFacts
@@ -36,6 +37,7 @@ from shared.kafka.producer import EventProducer, open_producer
 from shared.kafka.readers import PartitionReader
 from shared.kafka.view import View
 from shared.postgres.config import PostgresConfig
+from shared.postgres.pool import open_pool
 from shared.secret import Secret
 from shared.tasks import TaskScope
 from shared.telemetry.metrics import Metrics
@@ -137,6 +139,13 @@ async def desk(config: BillingConfig) -> AsyncIterator[Desk]:
                 shared_limits=config.shared_limits,
             ),
         )
+
+
+@pytest.fixture
+async def upkeep(config: BillingConfig) -> AsyncIterator[PostgresUpkeep]:
+    """What forgets, over connections of its own."""
+    async with open_pool(config.postgres, application_name="test") as pool:
+        yield PostgresUpkeep(pool)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from services.billing.config import BillingConfig
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.use_cases.keep_house import KeepHouse
 from shared.events.generations import Spend
@@ -285,7 +286,7 @@ class _Calendar:
 
 
 async def test_a_month_has_its_partitions_before_it_begins(
-    desk: Desk, database: asyncpg.Connection
+    desk: Desk, upkeep: PostgresUpkeep, database: asyncpg.Connection
 ) -> None:
     async def parts() -> set[str]:
         rows = await database.fetch(
@@ -295,7 +296,7 @@ async def test_a_month_has_its_partitions_before_it_begins(
         return {row["name"].removeprefix("billing.") for row in rows}
 
     calendar = _Calendar(datetime(2041, 6, 28, 0, tzinfo=UTC) - timedelta(seconds=1))
-    house = KeepHouse(desk.billing.ledger, calendar, PrometheusObserver(Metrics()))
+    house = KeepHouse(desk.billing.ledger, upkeep, calendar, PrometheusObserver(Metrics()))
     await house.open_months()
     june, july = (
         {f"{name}_2041_{month}" for name in ("transfers", "generations")} for month in ("06", "07")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from services.billing.config import BillingConfig, PerMinute
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
 from services.billing.outbound.prometheus_observer import PrometheusObserver
 from services.billing.use_cases.post_facts import PostFacts
 from services.billing.use_cases.serve_commands import ServeCommands
@@ -273,7 +274,7 @@ async def test_two_billing_processes_let_exactly_the_limit_pass(config: BillingC
 
 
 async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
-    desk: Desk, database: asyncpg.Connection
+    desk: Desk, upkeep: PostgresUpkeep, database: asyncpg.Connection
 ) -> None:
     account = await desk.account_with(USD)
     asked = _ask(account, _key(), worst_case_tokens=5_000)
@@ -289,11 +290,11 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     await desk.post([received(fact), received(fact)])
     tokens = USAGE.prompt_tokens + USAGE.completion_tokens
     assert [tuple(row) for row in await database.fetch(used, account)] == [(1, tokens)]
-    await desk.billing.ledger.forget_minutes(SystemClock().now() + timedelta(minutes=1))
+    await upkeep.forget_minutes(SystemClock().now() + timedelta(minutes=1), rows_max=100_000)
     assert await database.fetch(used, account) == []
     late = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(late)
-    await desk.billing.ledger.forget_minutes(SystemClock().now() + timedelta(minutes=1))
+    await upkeep.forget_minutes(SystemClock().now() + timedelta(minutes=1), rows_max=100_000)
     gone = GenerationAbandoned(generation_id=late.generation_id, account_id=account, reason="ours")
     await desk.post([received(gone)])
     assert await database.fetch(used, account) == []

@@ -313,6 +313,7 @@ async def test_each_change_is_told_to_billing_and_to_the_other_processes(world: 
         expires_at="2099-01-01T00:00:00.500000Z",
     )
     assert [each.disabled for each in told] == [False, True, False, True]
+    assert [each.deleted for each in told] == [False, False, False, True]
     assert [each.byok_only for each in told] == [False, True, True, True]
     assert [each.limit_nano_usd for each in told] == [2_500_000_000, 2_500_000_000, None, None]
 

@@ -1,6 +1,5 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeVar
 
 import pytest
@@ -32,12 +31,6 @@ class SilentLedger:
         raise NotImplementedError
 
     async def open_month(self, month: str) -> None:
-        raise NotImplementedError
-
-    async def forget_taken(self, before: datetime, *, rows_max: int) -> int:
-        raise NotImplementedError
-
-    async def forget_minutes(self, before: datetime) -> None:
         raise NotImplementedError
 
 

@@ -188,18 +188,19 @@ async def damaged(database: asyncpg.Connection, *statements: str) -> AsyncIterat
     for table in _TABLES:
         await database.execute(f"drop table if exists saved_{table}")
         await database.execute(f"create table saved_{table} as select * from {table}")
-    await _without_triggers(database, *statements)
+    await without_triggers(database, *statements)
     try:
         yield
     finally:
         all_tables = ", ".join(_TABLES)
         back = [f"insert into {each} select * from saved_{each}" for each in _TABLES]
-        await _without_triggers(database, f"truncate {all_tables} cascade", *back)
+        await without_triggers(database, f"truncate {all_tables} cascade", *back)
         for table in _TABLES:
             await database.execute(f"drop table saved_{table}")
 
 
-async def _without_triggers(database: asyncpg.Connection, *statements: str) -> None:
+async def without_triggers(database: asyncpg.Connection, *statements: str) -> None:
+    """Do what the triggers forbid, as who owns the tables can."""
     rows = await database.fetch(
         "select oid::regclass::text as name from pg_class "
         "where relnamespace = 'billing'::regnamespace and relkind in ('r', 'p')"

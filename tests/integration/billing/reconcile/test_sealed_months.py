@@ -2,27 +2,31 @@
 
 import json
 from asyncio import TaskGroup
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
 from services.billing.config import BillingConfig
+from services.billing.domain.period import Period
 from services.billing.operations.connections import open_reconciling, open_replay
 from services.billing.outbound.postgres_reads import PostgresReads
+from services.billing.outbound.postgres_upkeep import PostgresUpkeep
+from services.billing.use_cases.keep_house import HOLDS_KEPT, ROWS_MAX
 from services.billing.use_cases.replay_receipts import replay_receipts
 from services.billing.use_cases.seal_month import NotSealed, Sealed
 from shared.clock import SystemClock
-from shared.events.billing import AddCredits
-from shared.events.generations import GenerationAbandoned
-from shared.ids import AccountId, GenerationId, month_of, new_id
+from shared.events.billing import AddCredits, SpendAuthorized
+from shared.events.generations import GenerationAbandoned, Spend
+from shared.ids import AccountId, GenerationId, HoldId, month_of, new_id
 from shared.postgres.pool import open_pool
 from tests.conftest import Infrastructure
 from tests.integration.billing.conftest import Desk, World, received
 from tests.integration.billing.reconcile.conftest import billing_at_work, compare, tell
+from tests.integration.billing.reconcile.damages import without_triggers
 from tests.integration.billing.reconcile.running import run_operation
 from tests.support.wait_until import wait_until
-from tests.unit.billing.made import LIST_COST, USD, finished, generation
+from tests.unit.billing.made import LIST_COST, USD, authorize, finished, generation
 
 FIRST = "2026-01"
 SECOND = "2026-02"
@@ -36,6 +40,7 @@ class Calendar:
     def __init__(self) -> None:
         self.account = AccountId(new_id())
         self.posted = generation(1, IN_FIRST)
+        self.hold = HoldId(f"{self.posted}/run/0")
         self.next = generation(2, IN_SECOND)
         self.late = generation(3, IN_FIRST)
 
@@ -52,23 +57,39 @@ async def calendar(config: BillingConfig, world: World) -> Calendar:
             await world.call(
                 AddCredits(account_id=made.account, amount_nano_usd=USD, key="k"), made.account
             )
-            await _told(world, made, made.posted, made.next)
+            command = authorize(
+                hold=made.hold,
+                account=made.account,
+                generation_id=made.posted,
+                is_byok=False,
+                hold_until=SystemClock().now() + timedelta(hours=1),
+            )
+            assert isinstance(await world.call(command, made.account), SpendAuthorized)
+            await _told(world, made, made.posted, made.next, spend=Spend(hold_id=made.hold))
         refused = await _seal(config, SECOND)
         assert isinstance(refused, NotSealed)
         assert refused.reason == f"{FIRST} comes first: it has postings and no seal"
         sealed = await _seal(config, FIRST)
         assert isinstance(sealed, Sealed), sealed
-        assert (sealed.seal.generations, sealed.seal.transfers) == (1, 2)
-        assert sealed.seal.amount_nano_usd == 2 * LIST_COST
+        # held at four times of what it came to, the rest returned
+        assert (sealed.seal.generations, sealed.seal.transfers) == (1, 4)
+        assert sealed.seal.amount_nano_usd == (4 + 3 + 1 + 1) * LIST_COST
         _calendars.append(made)
     return _calendars[0]
 
 
-async def _told(world: World, calendar: Calendar, *generations: GenerationId) -> None:
+async def _told(
+    world: World, calendar: Calendar, *generations: GenerationId, spend: Spend | None = None
+) -> None:
     await tell(
         world,
         *(
-            finished(account=calendar.account, generation_id=each, is_byok=False)
+            finished(
+                account=calendar.account,
+                generation_id=each,
+                is_byok=False,
+                spend=spend if each == calendar.posted else None,
+            )
             for each in generations
         ),
     )
@@ -213,6 +234,28 @@ async def test_a_late_abandonment_reverses_what_was_posted_in_the_open_month(
     compared = await compare(config)
     assert compared.report.clean, compared.lines
     assert compared.report.sealed_months >= 1
+
+
+async def test_books_whose_sealed_holds_are_forgotten_reconcile(
+    config: BillingConfig,
+    calendar: Calendar,
+    upkeep: PostgresUpkeep,
+    database: asyncpg.Connection,
+) -> None:
+    hold = "select ending from holds join hold_endings using (hold_id) where hold_id = $1"
+    assert await upkeep.forget_holds(HOLDS_KEPT, rows_max=ROWS_MAX) == 0
+    assert await database.fetchval(hold, calendar.hold) == "posted"
+    await without_triggers(
+        database,
+        "update holds set hold_until = hold_until - interval '43 days'",
+        "update hold_endings set ended_at = ended_at - interval '43 days'",
+    )
+    assert await upkeep.forget_holds(HOLDS_KEPT, rows_max=ROWS_MAX) == 1
+    assert await database.fetchval(hold, calendar.hold) is None
+    everything = Period(begin=datetime(2025, 12, 1, tzinfo=UTC), end=SystemClock().now())
+    for period in (None, everything):
+        compared = await compare(config, period)
+        assert compared.report.clean, compared.lines
 
 
 async def test_a_month_that_is_closed_while_a_page_is_written_takes_nothing_more(
