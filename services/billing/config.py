@@ -110,7 +110,7 @@ class BillingConfig:
     )
     shared_requests_per_minute: PerMinute = setting(
         "SHARED_REQUESTS_PER_MINUTE",
-        "How many requests an account may make in a minute of shared capacity, as JSON by provider; "
+        "How many requests an account may make in any 60 seconds of shared capacity, as JSON by provider; "
         "default is for each provider that is not named, and without it those have no limit",
         example='{"default": 600, "openai": 3000}',
         default=_REQUESTS_A_MINUTE,
@@ -118,7 +118,7 @@ class BillingConfig:
     )
     shared_tokens_per_minute: PerMinute = setting(
         "SHARED_TOKENS_PER_MINUTE",
-        "How many tokens an account may use in a minute of shared capacity, as JSON by provider; "
+        "How many tokens an account may use in any 60 seconds of shared capacity, as JSON by provider; "
         "those of running requests count as many as they may become",
         example='{"default": 2000000}',
         default=_TOKENS_A_MINUTE,

@@ -84,7 +84,10 @@ class KeyLimitReached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RateLimitReached(msgspec.Struct, frozen=True, kw_only=True):
-    """The limit of shared capacity that refused: this many requests or tokens in a clock's minute."""
+    """The limit of shared capacity that refused: this many requests or tokens in any 60 seconds.
+
+    `resets_at` is when enough will be that old; for what the limit never allows, in 60 seconds.
+    """
 
     counted: Literal["requests", "tokens"]
     limit: int

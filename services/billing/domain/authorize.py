@@ -1,6 +1,5 @@
 """May an attempt begin? Reserves a share of the allotment, or the worst-case amount."""
 
-from datetime import datetime
 from decimal import Decimal
 
 import msgspec
@@ -12,7 +11,7 @@ from services.billing.domain.input_hash import input_hash
 from services.billing.domain.means import Means, means_of, too_dear
 from services.billing.domain.page import Page
 from services.billing.domain.policy import FeePolicy
-from services.billing.domain.rate_limit import SharedCapacity
+from services.billing.domain.rate_limit import NO_LIMITS, LimitsByProvider
 from shared.events.billing import AuthorizeSpend, SpendAuthorized, SpendRefused
 from shared.events.envelope import CallReply, Refused
 from shared.money import PicoUsd, fee_of
@@ -24,25 +23,26 @@ def authorize_spend(
     page: Page,
     command: AuthorizeSpend,
     installation: FeePolicy,
-    capacity: SharedCapacity | None = None,
+    shared_limits: LimitsByProvider | None = None,
 ) -> CallReply:
     """Answer a command, and open the hold that the answer promises.
 
     The same command again gets the same answer, refusals too; its hold id with any other input is a
     conflict. A refusal changes nothing else. A hold of the same generation is replaced, its money
     counting as available for the new one. What cannot be paid for is refused before what is too
-    fast. Without `capacity` nothing is too fast.
+    fast. `shared_limits` are the installation's; without them nothing is too fast.
     """
     answer = _given_before(page, command) or _impossible(page, command)
     if answer is not None:
         return answer
-    hold = _proposed(page, command, installation, None if capacity is None else capacity.minute)
+    second = None if shared_limits is None else page.shared_use.now
+    hold = _proposed(page, command, installation, second)
     previous = page.open_holds.get(command.generation_id)
     means = means_of(page, command, previous)
     if not means.suffice(hold):
         affordable = _affordable(page, command, installation, means)
         return _refuse(page, command, too_dear(hold, means, affordable))
-    reached = None if capacity is None else page.shared_use.refusal(hold, previous, capacity)
+    reached = page.shared_use.refusal(hold, previous, shared_limits or NO_LIMITS)
     if reached is not None:
         refused = SpendRefused(
             code="rate_limited",
@@ -111,7 +111,7 @@ def _affordable(page: Page, command: AuthorizeSpend, installation: FeePolicy, me
 
 
 def _proposed(
-    page: Page, command: AuthorizeSpend, installation: FeePolicy, minute: datetime | None
+    page: Page, command: AuthorizeSpend, installation: FeePolicy, second: int | None
 ) -> Hold:
     month = month_of_generation(command.generation_id)
     waived = False
@@ -137,7 +137,7 @@ def _proposed(
         worst_case_nano_usd=command.worst_case_nano_usd,
         amount_nano_usd=amount,
         worst_case_tokens=command.worst_case_tokens,
-        rate_minute=None if command.is_byok else minute,
+        rate_second=None if command.is_byok else second,
         hold_until=command.hold_until,
         input_hash=input_hash(command),
     )

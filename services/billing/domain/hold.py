@@ -24,7 +24,7 @@ class Hold:
 
     BYOK: either a share of the month's allotment (`waived`: one request and its worst case, no
     money), or the fee of the worst case at `fee_percent`. Shared capacity: the worst case,
-    `fee_percent` None, and it counts in `rate_minute` with `worst_case_tokens`. `input_hash` is that
+    `fee_percent` None, and it counts in `rate_second` (since 1970) with `worst_case_tokens`. `input_hash` is that
     of the command which asked for it.
     """
 
@@ -41,7 +41,7 @@ class Hold:
     worst_case_nano_usd: int
     amount_nano_usd: int
     worst_case_tokens: int = 0
-    rate_minute: datetime | None = None
+    rate_second: int | None = None
     hold_until: datetime
     input_hash: bytes
 

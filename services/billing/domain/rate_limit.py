@@ -1,8 +1,9 @@
-"""Rate limits of shared capacity, for each account and provider: requests and tokens a minute.
+"""Rate limits of shared capacity, for each account and provider: requests and tokens in any minute.
 
-The minutes are those of the clock, each a row of its own. Such a fixed window, unlike a leaking
-bucket, counts exactly, says in plain numbers what remains and when it begins anew, and takes back
-what was reserved too much. Its price: around the turn of a minute twice the limit may pass.
+The window slides: no 60 seconds hold more than the limit, wherever they begin. What is used is counted
+by the second, each a row of its own, and what a second holds counts until it is surely 60 seconds old,
+at the end of the 61st. That counts exactly, says in plain numbers what remains and when enough is
+free again, and takes back what was reserved too much, unlike a leaking bucket.
 
 Requests count as they are admitted. Tokens are reserved at the worst case, and put right when their
 generation is posted.
@@ -10,7 +11,7 @@ generation is posted.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
@@ -21,22 +22,30 @@ from shared.ids import AccountId
 
 ANY_PROVIDER: Final = "default"
 """The slug that stands for every provider without limits of its own."""
-_MINUTE: Final = timedelta(minutes=1)
+WINDOW_SECONDS: Final = 60
+COUNTED_SECONDS: Final = WINDOW_SECONDS + 1
+"""From the beginning of a second until nothing in it lies within the last 60 seconds."""
 
 LimitsByProvider = Mapping[str, SharedLimit]
 
 
-class RateWindow(NamedTuple):
-    """One minute, which begins at `minute`, of one account at one provider."""
+class SharedUser(NamedTuple):
+    """One account at one provider."""
 
     account_id: AccountId
     provider: str
-    minute: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class RateUse:
-    """What was used of a minute, tokens of what runs at their worst case."""
+class RateSecond(NamedTuple):
+    """One second, counted since 1970, of one account at one provider."""
+
+    account_id: AccountId
+    provider: str
+    second: int
+
+
+class RateUse(NamedTuple):
+    """What was used, tokens of what runs at their worst case."""
 
     requests: int = 0
     tokens: int = 0
@@ -46,12 +55,12 @@ class RateUse:
         return RateUse(self.requests + requests, self.tokens + tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class SharedCapacity:
-    """The installation's limits, and the minute that now is."""
+@dataclass(slots=True)
+class UsedSeconds:
+    """What was used in each second that counts."""
 
-    installation: LimitsByProvider
-    minute: datetime
+    requests: dict[int, int] = field(default_factory=dict)
+    tokens: dict[int, int] = field(default_factory=dict)
 
 
 NO_LIMITS: Final[LimitsByProvider] = MappingProxyType({})
@@ -59,34 +68,40 @@ NO_LIMITS: Final[LimitsByProvider] = MappingProxyType({})
 
 @dataclass(slots=True)
 class SharedUse:
-    """A page's minutes: `used` as they stand, `added` what is to be added to their rows.
+    """A page's use of shared capacity: `used` the seconds that count, `added` what is new to their rows.
 
-    `own` are the limits of accounts that have some.
+    `now` is the second at hand by the database's clock, which all processes share; None where no
+    use was asked for. `own` are the limits of accounts that have some.
     """
 
+    now: int | None = None
     own: dict[AccountId, LimitsByProvider] = field(default_factory=dict)
-    used: dict[RateWindow, RateUse] = field(default_factory=dict)
-    added: dict[RateWindow, RateUse] = field(default_factory=dict)
+    used: dict[SharedUser, UsedSeconds] = field(default_factory=dict)
+    added: dict[RateSecond, RateUse] = field(default_factory=dict)
 
     def refusal(
-        self, hold: Hold, replaced: Hold | None, capacity: SharedCapacity
+        self, hold: Hold, replaced: Hold | None, installation: LimitsByProvider
     ) -> RateLimitReached | None:
-        """Why a hold must not be opened in its minute; `replaced` gives its tokens back."""
-        window = window_of(hold)
-        if window is None:
+        """Why a hold must not be opened in its second; `replaced` gives its tokens back."""
+        if hold.rate_second is None:
             return None
-        limit = limit_of(
-            hold.provider, self.own.get(hold.account_id, NO_LIMITS), capacity.installation
+        limit = limit_of(hold.provider, self.own.get(hold.account_id, NO_LIMITS), installation)
+        used = self.used.get(_user(hold)) or UsedSeconds()
+        tokens: Mapping[int, int] = used.tokens
+        if replaced is not None and _user(replaced) == _user(hold):
+            second = replaced.rate_second
+            if second is not None and second in tokens:
+                tokens = {**tokens, second: tokens[second] - replaced.worst_case_tokens}
+        now, needed = hold.rate_second, hold.worst_case_tokens
+        reached = (
+            _reached("requests", limit.requests_per_minute, used.requests, 1, now),
+            _reached("tokens", limit.tokens_per_minute, tokens, needed, now),
         )
-        used = self.used.get(window, RateUse())
-        if replaced is not None and window_of(replaced) == window:
-            used = used.plus(0, -replaced.worst_case_tokens)
-        if limit.requests_per_minute is not None and used.requests >= limit.requests_per_minute:
-            return _reached("requests", limit.requests_per_minute, used.requests, window)
-        tokens_max = limit.tokens_per_minute
-        if tokens_max is not None and used.tokens + hold.worst_case_tokens > tokens_max:
-            return _reached("tokens", tokens_max, used.tokens, window)
-        return None
+        return max(
+            (each for each in reached if each is not None),
+            key=lambda each: each.resets_at,
+            default=None,
+        )
 
     def opened(self, hold: Hold) -> None:
         """A request is admitted, its tokens at the worst case."""
@@ -97,23 +112,20 @@ class SharedUse:
         self._add(hold, 0, used_tokens - hold.worst_case_tokens)
 
     def _add(self, hold: Hold, requests: int, tokens: int) -> None:
-        window = window_of(hold)
-        if window is None or not (requests or tokens):
+        second = hold.rate_second
+        if second is None or not (requests or tokens):
             return
-        for minutes in (self.used, self.added):
-            minutes[window] = minutes.get(window, RateUse()).plus(requests, tokens)
+        row = RateSecond(hold.account_id, hold.provider, second)
+        self.added[row] = self.added.get(row, RateUse()).plus(requests, tokens)
+        used = self.used.setdefault(_user(hold), UsedSeconds())
+        if not requests and second not in used.tokens:
+            return  # it counts no more, and so gives nothing back
+        used.requests[second] = used.requests.get(second, 0) + requests
+        used.tokens[second] = used.tokens.get(second, 0) + tokens
 
 
-def window_of(hold: Hold) -> RateWindow | None:
-    """The minute that a hold counts in; None for own keys, which have the limits of their provider."""
-    if hold.rate_minute is None:
-        return None
-    return RateWindow(hold.account_id, hold.provider, hold.rate_minute)
-
-
-def minute_of(now: datetime) -> datetime:
-    """The beginning of the minute."""
-    return now.replace(second=0, microsecond=0)
+def _user(hold: Hold) -> SharedUser:
+    return SharedUser(hold.account_id, hold.provider)
 
 
 def limit_of(provider: str, own: LimitsByProvider, installation: LimitsByProvider) -> SharedLimit:
@@ -135,11 +147,26 @@ def _first(numbers: Iterable[int | None]) -> int | None:
 
 
 def _reached(
-    counted: Literal["requests", "tokens"], limit: int, used: int, window: RateWindow
-) -> RateLimitReached:
+    counted: Literal["requests", "tokens"],
+    limit: int | None,
+    seconds: Mapping[int, int],
+    needed: int,
+    now: int,
+) -> RateLimitReached | None:
+    """`resets_at` is when enough will have left the window, or a window from now when none suffices."""
+    left = used = sum(seconds.values())
+    if limit is None or used + needed <= limit:
+        return None
+    resets_at = now + WINDOW_SECONDS
+    if needed <= limit:
+        for second, leaves in sorted(seconds.items()):
+            left -= leaves
+            if left + needed <= limit:
+                resets_at = second + COUNTED_SECONDS
+                break
     return RateLimitReached(
         counted=counted,
         limit=limit,
         remaining=max(0, limit - used),
-        resets_at=window.minute + _MINUTE,
+        resets_at=datetime.fromtimestamp(resets_at, UTC),
     )

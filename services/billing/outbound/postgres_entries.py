@@ -26,11 +26,11 @@ _TRANSFERS = (
 _HOLDS = """
 insert into holds (hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok,
                    provider, waived, fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until,
-                   input_hash, is_open, worst_case_tokens, rate_minute)
+                   input_hash, is_open, worst_case_tokens, rate_second)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                      $7::boolean[], $8::text[], $9::boolean[], $10::numeric[], $11::numeric[],
                      $12::numeric[], $13::timestamptz[], $14::bytea[], $15::boolean[], $16::bigint[],
-                     $17::timestamptz[])
+                     $17::bigint[])
 """
 _CLOSE_HOLDS = "update holds set is_open = false where is_open and hold_id = any($1::text[])"
 _HOLD_ENDINGS = """
@@ -214,7 +214,7 @@ async def _store_holds(connection: Connection, together: Together, entries: Entr
                 hold.input_hash,
                 hold.hold_id not in closed,
                 hold.worst_case_tokens,
-                hold.rate_minute,
+                hold.rate_second,
             )
             for hold in entries.holds
         ],

@@ -12,7 +12,7 @@ from services.billing.domain.key_limit import (
     window_of,
 )
 from services.billing.domain.page import Page
-from services.billing.domain.rate_limit import RateUse, RateWindow
+from services.billing.domain.rate_limit import COUNTED_SECONDS, SharedUser, UsedSeconds
 from services.billing.outbound.together import Together
 from services.billing.ports.ledger import Scope
 from shared.events.accounts import SharedLimit
@@ -44,12 +44,18 @@ lateral (
     where is_open and holds.api_key_hash = asked.api_key_hash and day >= first and day < next_first
 ) as held
 """
+# The database's clock, looked at under the accounts' locks, is the same for all processes.
 _SHARED: Final = """
-select asked.account_id, asked.provider, minutes.requests, minutes.tokens, own.limits
-from unnest($1::text[], $2::text[], $3::timestamptz[]) as asked (account_id, provider, minute)
-left join shared_minutes as minutes on minutes.account_id = asked.account_id
-    and minutes.provider = asked.provider and minutes.minute = asked.minute
-left join shared_limits as own on own.account_id = asked.account_id
+with clock as materialized (select floor(extract(epoch from clock_timestamp()))::bigint as now)
+select asked.account_id, asked.provider, clock.now, own.limits, used.*
+from clock, unnest($1::text[], $2::text[]) as asked (account_id, provider)
+left join shared_limits as own on own.account_id = asked.account_id,
+lateral (
+    select array_agg(second) as seconds, array_agg(requests) as requests, array_agg(tokens) as tokens
+    from shared_seconds
+    where shared_seconds.account_id = asked.account_id and shared_seconds.provider = asked.provider
+      and second > clock.now - $3::bigint
+) as used
 """
 _STORE_KEY_LIMITS: Final = """
 insert into api_key_limits as known (api_key_hash, limit_nano_usd, limit_reset, include_byok, version)
@@ -67,30 +73,30 @@ _STORE_DELETED_KEYS: Final = """
 insert into deleted_keys (api_key_hash, account_id) select * from unnest($1::text[], $2::text[])
 on conflict do nothing
 """
-_ADD_MINUTES: Final = """
-insert into shared_minutes as known (account_id, provider, minute, requests, tokens)
-select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[])
-on conflict (account_id, provider, minute) do update set
+_ADD_SECONDS: Final = """
+insert into shared_seconds as known (account_id, provider, second, requests, tokens)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+on conflict (account_id, provider, second) do update set
     requests = known.requests + excluded.requests, tokens = known.tokens + excluded.tokens
 """
-# Only puts tokens right: a minute that nobody needs any more may be gone.
-_CORRECT_MINUTES: Final = """
-update shared_minutes as known set tokens = known.tokens + added.tokens
-from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
-    as added (account_id, provider, minute, tokens)
+# Only puts tokens right: a second that nobody needs any more may be gone.
+_CORRECT_SECONDS: Final = """
+update shared_seconds as known set tokens = known.tokens + added.tokens
+from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+    as added (account_id, provider, second, tokens)
 where known.account_id = added.account_id and known.provider = added.provider
-  and known.minute = added.minute
+  and known.second = added.second
 """
 
 _limits: Final = dict[str, SharedLimit]
 
 
 async def read_limits(connection: Connection, page: Page, scope: Scope) -> None:
-    """Read what limits say to the scope's API keys and minutes; the accounts are locked already."""
+    """Read what limits say to the scope's API keys and users of shared capacity; the accounts are locked already."""
     if scope.key_days:
         await _read_key_limits(connection, page, scope)
-    if scope.rate_windows:
-        await _read_shared(connection, page, scope.rate_windows)
+    if scope.shared_users:
+        await _read_shared(connection, page, scope.shared_users)
 
 
 async def _read_key_limits(connection: Connection, page: Page, scope: Scope) -> None:
@@ -135,22 +141,22 @@ def _key_limit(row: Any) -> KeyLimit:
     )
 
 
-async def _read_shared(connection: Connection, page: Page, rate_windows: set[RateWindow]) -> None:
-    asked = sorted(rate_windows)
-    rows = await connection.fetch(_SHARED, *zip(*asked, strict=True))
-    minute = asked[0].minute
-    for row in rows:
+async def _read_shared(connection: Connection, page: Page, users: set[SharedUser]) -> None:
+    shared = page.shared_use
+    for row in await connection.fetch(_SHARED, *zip(*sorted(users), strict=True), COUNTED_SECONDS):
         account_id = AccountId(row["account_id"])
-        if row["requests"] is not None:
-            page.shared_use.used[RateWindow(account_id, row["provider"], minute)] = RateUse(
-                row["requests"], row["tokens"]
+        shared.now = row["now"]
+        if row["seconds"] is not None:
+            shared.used[SharedUser(account_id, row["provider"])] = UsedSeconds(
+                requests=dict(zip(row["seconds"], row["requests"], strict=True)),
+                tokens=dict(zip(row["seconds"], row["tokens"], strict=True)),
             )
         if row["limits"] is not None:
-            page.shared_use.own[account_id] = msgspec.convert(row["limits"], _limits)
+            shared.own[account_id] = msgspec.convert(row["limits"], _limits)
 
 
 def store_limits(together: Together, page: Page) -> None:
-    """Store limits that changed, and what the page adds to minutes."""
+    """Store limits that changed, and what the page adds to seconds."""
     entries, added = page.entries, page.shared_use.added
     if entries.key_limits:
         rows = [
@@ -167,9 +173,7 @@ def store_limits(together: Together, page: Page) -> None:
     if entries.shared_limits:
         together.add(_STORE_SHARED_LIMITS, sorted(entries.shared_limits.items()))
     together.add(_STORE_DELETED_KEYS, sorted(entries.deleted_keys.items()))
-    admitted = [
-        (*window, use.requests, use.tokens) for window, use in added.items() if use.requests
-    ]
-    corrected = [(*window, use.tokens) for window, use in added.items() if not use.requests]
-    together.add(_ADD_MINUTES, sorted(admitted))
-    together.add(_CORRECT_MINUTES, sorted(corrected))
+    admitted = [(*row, use.requests, use.tokens) for row, use in added.items() if use.requests]
+    corrected = [(*row, use.tokens) for row, use in added.items() if not use.requests]
+    together.add(_ADD_SECONDS, sorted(admitted))
+    together.add(_CORRECT_SECONDS, sorted(corrected))

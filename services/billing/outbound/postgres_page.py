@@ -28,7 +28,7 @@ from shared.postgres.pool import Connection
 _HOLD = """
     hold_id, month, generation_id, run_id, account_id, api_key_hash, is_byok, provider, waived,
     fee_percent, worst_case_nano_usd, amount_nano_usd, hold_until, input_hash, is_open,
-    worst_case_tokens, rate_minute
+    worst_case_tokens, rate_second
 """
 _LOCK_ACCOUNTS = """
 select account_id, available_nano_usd, held_nano_usd, version, policy_version,
@@ -233,7 +233,7 @@ def _add_holds(page: Page, rows: Iterable[Any]) -> None:
             worst_case_nano_usd=int(row["worst_case_nano_usd"]),
             amount_nano_usd=int(row["amount_nano_usd"]),
             worst_case_tokens=row["worst_case_tokens"],
-            rate_minute=row["rate_minute"],
+            rate_second=row["rate_second"],
             hold_until=row["hold_until"],
             input_hash=row["input_hash"],
         )

@@ -11,9 +11,9 @@ from shared.postgres.errors import translate
 from shared.postgres.inbox import forget_before
 from shared.postgres.pool import Connection, Pool, in_transaction
 
-_MINUTES: Final = """
-delete from shared_minutes where ctid in (
-    select ctid from shared_minutes where minute < $1 limit $2 for update skip locked
+_SECONDS: Final = """
+delete from shared_seconds where ctid in (
+    select ctid from shared_seconds where second < $1 limit $2 for update skip locked
 )
 """
 # Billing may not change them, and so not lock them either.
@@ -77,8 +77,8 @@ class PostgresUpkeep(Upkeep):
                 return await forget_before(connection, before, rows_max=rows_max)
 
     @override
-    async def forget_minutes(self, before: datetime, *, rows_max: int) -> int:
-        return await self._delete(_MINUTES, before, rows_max)
+    async def forget_seconds(self, before: datetime, *, rows_max: int) -> int:
+        return await self._delete(_SECONDS, int(before.timestamp()), rows_max)
 
     @override
     async def forget_refusals(self, kept: timedelta, *, rows_max: int) -> int:
@@ -110,7 +110,7 @@ class PostgresUpkeep(Upkeep):
 
         return await in_transaction(self._pool, forget)
 
-    async def _delete(self, statement: str, past: datetime | timedelta, rows_max: int) -> int:
+    async def _delete(self, statement: str, past: int | timedelta, rows_max: int) -> int:
         with translate():
             status = await self._pool.execute(statement, past, rows_max)
         return _rows(status)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from services.billing.domain.hold import Hold
 from services.billing.domain.key_limit import KeyLimit
 from services.billing.domain.page import Entries, Page
-from services.billing.domain.rate_limit import RateWindow
+from services.billing.domain.rate_limit import SharedUser
 from services.billing.domain.receipt import Receipts
 from services.billing.domain.spending import DaySpent
 from shared.events.codec import Received
@@ -24,7 +24,7 @@ class Scope:
 
     Naming a payment locks it, and the account that it was credited to. `key_days` are API keys with
     the days of their generations, of which limits are to be known, `told_limits` what was said of them
-    already; `rate_windows` are of one minute.
+    already; `shared_users` are those whose last minute of shared capacity is.
     """
 
     account_ids: set[AccountId] = field(default_factory=set)
@@ -36,7 +36,7 @@ class Scope:
     payment_ids: set[str] = field(default_factory=set)
     key_days: set[tuple[AccountId, ApiKeyHash, date]] = field(default_factory=set)
     told_limits: list[KeyLimit] = field(default_factory=list)
-    rate_windows: set[RateWindow] = field(default_factory=set)
+    shared_users: set[SharedUser] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ class Upkeep(Protocol):
         """Which facts were taken in before a moment from which none can come again."""
         ...
 
-    async def forget_minutes(self, before: datetime, *, rows_max: int) -> int:
-        """What rate limits counted in minutes that began before a moment."""
+    async def forget_seconds(self, before: datetime, *, rows_max: int) -> int:
+        """What rate limits counted in seconds that began before a moment."""
         ...
 
     async def forget_refusals(self, kept: timedelta, *, rows_max: int) -> int:

@@ -24,12 +24,12 @@ DELETED_KEYS_KEPT: Final = FACTS_KEPT
 """A late fact still counts for its key."""
 REFUSALS_KEPT: Final = timedelta(days=1)
 """Commands come again within minutes; a day, which the database insists on, is for whoever asks why."""
-MINUTES_KEPT: Final = timedelta(hours=24)
-"""Rate limits look at the minute at hand; a day is for whoever asks why."""
+SECONDS_KEPT: Final = timedelta(hours=1)
+"""Rate limits look at the last minute; an hour is for whoever asks why."""
 ROWS_MAX: Final = 1_000
 """Of each kind in one transaction and round, so that nobody waits for it noticeably."""
-TAKEN_MAX: Final = 10_000
-"""Facts are more than all else, and no trigger looks at them."""
+MANY_MAX: Final = 10_000
+"""The same of facts and seconds, which are many; no trigger looks at them."""
 KEYS_MAX: Final = 20
 """Each has a row for every day of its use, and their accounts wait."""
 
@@ -70,15 +70,15 @@ class KeepHouse:
         """Forget some of everything that is past; False when no more of it was found."""
         now, upkeep = self._clock.now(), self._upkeep
         forgotten = {
-            "taken": await upkeep.forget_taken(now - FACTS_KEPT, rows_max=TAKEN_MAX),
-            "minutes": await upkeep.forget_minutes(now - MINUTES_KEPT, rows_max=ROWS_MAX),
+            "taken": await upkeep.forget_taken(now - FACTS_KEPT, rows_max=MANY_MAX),
+            "seconds": await upkeep.forget_seconds(now - SECONDS_KEPT, rows_max=MANY_MAX),
             "refusals": await upkeep.forget_refusals(REFUSALS_KEPT, rows_max=ROWS_MAX),
             "holds": await upkeep.forget_holds(HOLDS_KEPT, rows_max=ROWS_MAX),
             "keys": await upkeep.forget_deleted_keys(DELETED_KEYS_KEPT, keys_max=KEYS_MAX),
         }
         if any(forgotten.values()):
             self._logger.info("forgot what is past", **forgotten)
-        most = {"taken": TAKEN_MAX, "keys": KEYS_MAX}
+        most = {"taken": MANY_MAX, "seconds": MANY_MAX, "keys": KEYS_MAX}
         return any(rows == most.get(name, ROWS_MAX) for name, rows in forgotten.items())
 
     async def expire_holds(self) -> int:

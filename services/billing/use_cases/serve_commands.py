@@ -1,7 +1,7 @@
 """Answers commands: many in one transaction, in the order in which they came."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 
 from services.billing.domain.abandon import release
 from services.billing.domain.authorize import authorize_spend
@@ -11,9 +11,7 @@ from services.billing.domain.page import Entries, Page
 from services.billing.domain.policy import FeePolicy
 from services.billing.domain.rate_limit import (
     LimitsByProvider,
-    RateWindow,
-    SharedCapacity,
-    minute_of,
+    SharedUser,
 )
 from services.billing.domain.spending import Days, keys_asked_for, tell_spending
 from services.billing.ports.ledger import Ledger, Observer, Scope, Transaction
@@ -87,27 +85,23 @@ class ServeCommands:
     async def _answer(
         self, transaction: Transaction, commands: Sequence[Event]
     ) -> tuple[list[CallReply], Entries]:
-        now = self._clock.now()
-        capacity = SharedCapacity(self._shared_limits, minute_of(now))
-        scope, questions = _scope(commands, capacity.minute)
-        today = now.date()
+        scope, questions = _scope(commands)
+        today = self._clock.now().date()
         days: Days = await transaction.read_days(questions, today) if questions else {}
         page = await transaction.read_page(scope)
-        answers = [self._carry_out(page, command, days, today, capacity) for command in commands]
+        answers = [self._carry_out(page, command, days, today) for command in commands]
         if page.entries != Entries():
             await transaction.store(page)
         return answers, page.entries
 
-    def _carry_out(
-        self, page: Page, command: Event, days: Days, today: date, capacity: SharedCapacity
-    ) -> CallReply:
+    def _carry_out(self, page: Page, command: Event, days: Days, today: date) -> CallReply:
         if isinstance(command, CreditCommand):
             return change_credits(page, command, month_of(self._clock.now()))
         match command:
             case AuthorizeSpend() | ReleaseHolds() if not _is_generation(command):
                 return Refused(code="invalid", message="is no generation id", field="generation_id")
             case AuthorizeSpend():
-                return authorize_spend(page, command, self._installation, capacity)
+                return authorize_spend(page, command, self._installation, self._shared_limits)
             case ReleaseHolds():
                 release(page, command.generation_id, command.account_id, command.reason)
                 return HoldsReleased(generation_id=command.generation_id)
@@ -118,7 +112,7 @@ class ServeCommands:
 
 
 def _scope(
-    commands: Sequence[Event], minute: datetime
+    commands: Sequence[Event],
 ) -> tuple[Scope, list[tuple[AccountId, ApiKeyHash]]]:
     scope = Scope()
     questions: list[tuple[AccountId, ApiKeyHash]] = []
@@ -142,7 +136,7 @@ def _scope(
             if command.api_key_limit is not None:
                 scope.told_limits.append(told_limit(command.api_key_hash, command.api_key_limit))
             if not command.is_byok:
-                scope.rate_windows.add(RateWindow(command.account_id, command.provider, minute))
+                scope.shared_users.add(SharedUser(command.account_id, command.provider))
     return scope, questions
 
 

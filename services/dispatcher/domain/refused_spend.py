@@ -79,8 +79,8 @@ def _too_fast(reached: RateLimitReached, endpoint: Endpoint, now: datetime) -> P
     return ProviderFailure(
         failure=FailureClass.SHARED_RATE_LIMITED,
         raw=f"Rate limit exceeded: this account may use {reached.limit} {reached.counted} a minute "
-        f"of shared capacity at {endpoint.provider_name}, and {reached.remaining} remain until "
-        f"{_moment(reached.resets_at)}; wait, or use your own provider key",
+        f"of shared capacity at {endpoint.provider_name}, and {reached.remaining} remain; wait until "
+        f"{_moment(reached.resets_at)}, or use your own provider key",
         retry_after_seconds=max(0.0, (reached.resets_at - now).total_seconds()),
         rate_limit=reached,
     )

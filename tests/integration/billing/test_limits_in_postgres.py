@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
+from typing_extensions import override
 
 from services.billing.config import BillingConfig, PerMinute
 from services.billing.outbound.postgres_upkeep import PostgresUpkeep
@@ -34,17 +35,12 @@ from tests.integration.billing.conftest import Desk, received
 from tests.unit.billing.made import LIST_COST, USAGE, USD, authorize, finished, generation
 
 
-@dataclass(slots=True)
-class MinuteClock:
-    """The system's, but for the time of day, which a test chooses."""
+class LateClock(SystemClock):
+    """Of a machine whose clock is behind."""
 
-    at: datetime = datetime(2026, 11, 26, 12, 0, 30, tzinfo=UTC)
-
+    @override
     def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return SystemClock().monotonic()
+        return super().now() - timedelta(seconds=90)
 
 
 @pytest.fixture
@@ -232,15 +228,27 @@ async def test_a_refusal_comes_again_as_it_was_with_all_its_numbers(desk: Desk) 
     assert await desk.answer(by_key, by_tokens) == first
 
 
-async def test_two_billing_processes_let_exactly_the_limit_pass(config: BillingConfig) -> None:
+async def _pass_time(database: asyncpg.Connection, account: AccountId, seconds: int) -> None:
+    """Let what the account used be so much older."""
+    await database.execute(
+        "update shared_seconds set second = second - $2 where account_id = $1",
+        account,
+        seconds,
+    )
+
+
+async def test_two_billing_processes_let_exactly_the_limit_pass(
+    config: BillingConfig, database: asyncpg.Connection
+) -> None:
     """As two dispatchers' calls at once; even when their account moves between two processes."""
     limited = replace(config, shared_requests_per_minute=PerMinute((("default", 20),)))
-    clock = MinuteClock()
     async with (
         open_billing(limited, clock=SystemClock(), new_id=new_id) as one,
         open_billing(limited, clock=SystemClock(), new_id=new_id) as two,
     ):
         observer = PrometheusObserver(Metrics())
+        # their clocks are apart: what counts is the database's
+        clocks = (SystemClock(), LateClock())
         desks = [
             Desk(
                 each,
@@ -253,7 +261,7 @@ async def test_two_billing_processes_let_exactly_the_limit_pass(config: BillingC
                     shared_limits=limited.shared_limits,
                 ),
             )
-            for each in (one, two)
+            for each, clock in zip((one, two), clocks, strict=True)
         ]
         account = await desks[0].account_with(USD)
         batches = [
@@ -264,22 +272,39 @@ async def test_two_billing_processes_let_exactly_the_limit_pass(config: BillingC
         assert _passed(answers) == 20
         refused = [answer for answer in answers if isinstance(answer, SpendRefused)]
         assert {answer.code for answer in refused} == {"rate_limited"}
+        rows = await database.fetch(
+            "select second, requests from shared_seconds where account_id = $1 order by second",
+            account,
+        )
+        assert sum(row["requests"] for row in rows) == 20
         assert {answer.rate_limit.resets_at for answer in refused if answer.rate_limit} == {
-            datetime(2026, 11, 26, 12, 1, tzinfo=UTC)
+            datetime.fromtimestamp(rows[0]["second"] + 61, UTC)
         }
         own_keys = [_ask(account, _key(), is_byok=True, worst_case_nano_usd=0) for _ in range(30)]
         assert _passed(await desks[1].answer(*own_keys)) == 30
-        clock.at += timedelta(seconds=30)
-        assert _passed(await desks[1].answer(_ask(account, _key()))) == 1
 
 
-async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
+async def test_what_was_used_counts_for_sixty_seconds_wherever_the_minute_of_the_clock_turns(
+    desk: Desk, database: asyncpg.Connection
+) -> None:
+    account = await desk.account_with(USD)
+    limits = {"openai": SharedLimit(requests_per_minute=2)}
+    changed = AccountChanged(version=1, account_id=account, name="a", shared_limits=limits)
+    await desk.post([received(changed)])
+    assert _passed(await desk.answer(*[_ask(account, _key()) for _ in range(3)])) == 2
+    await _pass_time(database, account, 45)
+    assert _passed(await desk.answer(_ask(account, _key()))) == 0
+    await _pass_time(database, account, 16)
+    assert _passed(await desk.answer(*[_ask(account, _key()) for _ in range(3)])) == 2
+
+
+async def test_tokens_are_put_right_when_posted_and_old_seconds_are_forgotten(
     desk: Desk, upkeep: PostgresUpkeep, database: asyncpg.Connection
 ) -> None:
     account = await desk.account_with(USD)
     asked = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(asked)
-    used = "select requests, tokens from shared_minutes where account_id = $1"
+    used = "select requests, tokens from shared_seconds where account_id = $1"
     assert [tuple(row) for row in await database.fetch(used, account)] == [(1, 5_000)]
     fact = finished(
         account=account,
@@ -290,11 +315,11 @@ async def test_tokens_are_put_right_when_posted_and_old_minutes_are_forgotten(
     await desk.post([received(fact), received(fact)])
     tokens = USAGE.prompt_tokens + USAGE.completion_tokens
     assert [tuple(row) for row in await database.fetch(used, account)] == [(1, tokens)]
-    await upkeep.forget_minutes(SystemClock().now() + timedelta(minutes=1), rows_max=100_000)
+    await upkeep.forget_seconds(SystemClock().now() + timedelta(minutes=1), rows_max=100_000)
     assert await database.fetch(used, account) == []
     late = _ask(account, _key(), worst_case_tokens=5_000)
     await desk.answer(late)
-    await upkeep.forget_minutes(SystemClock().now() + timedelta(minutes=1), rows_max=100_000)
+    await upkeep.forget_seconds(SystemClock().now() + timedelta(minutes=1), rows_max=100_000)
     gone = GenerationAbandoned(generation_id=late.generation_id, account_id=account, reason="ours")
     await desk.post([received(gone)])
     assert await database.fetch(used, account) == []
