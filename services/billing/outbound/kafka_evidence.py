@@ -151,7 +151,12 @@ class KafkaEvidence:
                         held=Decimal(event.held_nano_usd),
                         month=event.month,
                         used=event.allotment_used,
+                        list_cost_used=Decimal(event.list_cost_used_nano_usd),
                         policy_version=event.policy_version,
+                        fee_percent=event.fee_percent,
+                        allotment_rule=event.allotment_rule,
+                        free_requests=event.free_requests,
+                        free_list_cost=Decimal(event.free_list_cost_nano_usd),
                     ),
                 )
                 for record in records
