@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.billing.domain.dead_letter import Acknowledgement
 from services.billing.domain.evidence import (
     ACCOUNT,
     EVENT,
@@ -30,6 +31,7 @@ from services.billing.domain.evidence import (
     subject,
 )
 from services.billing.domain.period import CLOCKS_APART, Period
+from services.billing.outbound.postgres_acknowledgements import read_acknowledgements
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_seals import (
     columns_of,
@@ -131,6 +133,11 @@ class PostgresSnapshot:
                 yield [to_row(row) for row in batch]
         async for batch in self._batches(_OUTBOX):
             yield [row for stored in batch for row in _waiting(stored["records"])]
+
+    async def acknowledgements(self) -> list[Acknowledgement]:
+        """What was decided about dead letters."""
+        with translate():
+            return await read_acknowledgements(self._connection)
 
     async def seals(self) -> list[Seal]:
         """All seals, oldest first."""
