@@ -139,6 +139,25 @@ async def test_long_texts_go_to_vertex_below_its_limit_of_tokens(
     ]
 
 
+async def test_an_answer_of_one_call_is_named_by_the_providers_own_id(
+    handwritten: Handwritten, every_provider: Mapping[str, Provider], simulator: Simulator
+) -> None:
+    named = body([0.5]).replace(b"{", b'{"id":"embd-1",', 1)
+    handwritten.pieces = [named]
+    async with pointed_at(handwritten, "mistral") as provider:
+        answer = await provider.embed(
+            of_model("mistral", "e"), string_secret(), embedding_request("a")
+        )
+    assert isinstance(answer, Embeddings)
+    assert answer.upstream_id == "embd-1"
+    bedrock = wire_of("amazon-bedrock", every_provider, simulator)
+    one, two = await bedrock.embed("a"), await bedrock.embed("a", "b")
+    assert isinstance(one, Embeddings)
+    assert isinstance(two, Embeddings)
+    first, *_ = simulator.calls.since()
+    assert (one.upstream_id, two.upstream_id) == (first.id, None)
+
+
 # --- OpenAI's format, row by row -----------------------------------------------------------------
 
 
@@ -383,11 +402,12 @@ async def test_bedrock_takes_a_signature_as_well_as_a_key(
     answer = await every_provider["amazon-bedrock"].embed(
         at, secret, embedding_request("a b", dimensions=256, input_type="search_query")
     )
+    (call,) = simulator.calls.since()
     assert answer == Embeddings(
         vectors=[as_base64(vector("a b", 256))],
         usage=Usage(prompt_tokens=2, completion_tokens=0),
+        upstream_id=call.id,
     )
-    (call,) = simulator.calls.since()
     assert (call.credential, call.model) == (key, "cohere.embed-v4:0")
 
 

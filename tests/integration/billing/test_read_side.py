@@ -54,6 +54,7 @@ FAILED_FIRST = (
         credential_label="sk-...wxyz",
         status=200,
         latency_ms=340,
+        upstream_id="chatcmpl-1",
     ),
 )
 
@@ -85,7 +86,12 @@ def full_fact(account: AccountId, **changes: object) -> GenerationFinished:
         requested_model="openai/gpt-4o",
         first_token_ms=250,
         service_tier="default",
-        origin=RequestOrigin(http_referer="https://app.example", user_agent="test/1"),
+        origin=RequestOrigin(
+            http_referer="https://app.example",
+            user_agent="test/1",
+            external_user="émile 👩‍💻",
+            session_id="s-1",
+        ),
     )
     return msgspec.structs.replace(fact, **changes)
 

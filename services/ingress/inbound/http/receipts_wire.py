@@ -48,6 +48,10 @@ CSV_COLUMNS: Final = (
     "latency",
     "generation_time",
     "attempts",
+    "api_type",
+    "upstream_id",
+    "external_user",
+    "session_id",
 )
 
 
@@ -62,7 +66,7 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
     return {
         "id": receipt.generation_id,
         "request_id": None,
-        "upstream_id": None,
+        "upstream_id": _upstream_id(receipt),
         "model": _model(receipt),
         "provider_name": None if receipt.provider is None else provider_names(receipt.provider),
         "provider_responses": attempts,
@@ -89,8 +93,8 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
         "origin": origin.http_referer or "",
         "http_referer": origin.http_referer,
         "user_agent": origin.user_agent,
-        "external_user": None,
-        "session_id": None,
+        "external_user": origin.external_user,
+        "session_id": origin.session_id,
         "preset_id": None,
         "router": None,
         "service_tier": receipt.service_tier,
@@ -149,7 +153,10 @@ def _attempt(
     answered = receipt.endpoint is not None and number == len(receipt.attempts) - 1
     prices = receipt.prices if answered else attempt.prices
     usage = receipt.usage if answered else None
+    # the key may be left out but must not be null
+    named = {} if attempt.upstream_id is None else {"id": attempt.upstream_id}
     return {
+        **named,
         "provider_name": provider_names(attempt.provider),
         "status": attempt.status,
         "latency": attempt.latency_ms,
@@ -225,6 +232,13 @@ def _model(receipt: Receipt) -> str:
 def _label(receipt: Receipt) -> str | None:
     """The label of the credential that answered: its attempt was the last."""
     return receipt.attempts[-1].credential_label if receipt.attempts else None
+
+
+def _upstream_id(receipt: Receipt) -> str | None:
+    """The provider's own id of what it answered; null where no attempt answered."""
+    if receipt.endpoint is None or not receipt.attempts:
+        return None
+    return receipt.attempts[-1].upstream_id
 
 
 def _latency(receipt: Receipt) -> int | None:
