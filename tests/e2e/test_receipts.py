@@ -105,6 +105,12 @@ async def test_a_receipt_names_the_answer_and_the_clients_own_user_and_session(
     receipt = await receipt_of(product, account, embedded.headers["X-Generation-Id"])
     assert (receipt["external_user"], receipt["session_id"]) == (user, session)
     assert receipt["api_type"] == "embeddings"
+    path = f"/activity?date={today()}"
+    rows = exact(await product.request("GET", path, key=account.management_key))["data"]
+    assert {(row["api_type"], row["model"], row["requests"]) for row in rows} == {
+        ("completions", "openai/gpt-4o", 2),
+        ("embeddings", "openai/text-embedding-3-small", 1),
+    }
     unnamed = await product.complete(account, "words=3")
     receipt = await receipt_of(product, account, unnamed.headers["X-Generation-Id"])
     assert (receipt["external_user"], receipt["session_id"]) == (None, None)

@@ -198,6 +198,24 @@ async def test_activity_adds_receipts_up_and_is_divided_by_key_and_credential(
     assert {each.api_key_hash for each in divided} == {shared.api_key_hash}
 
 
+async def test_receipts_and_activity_tell_completions_and_embeddings_apart(
+    desk: Desk, reads: PostgresReads
+) -> None:
+    account = await desk.account_with(USD)
+    embedded, given_back = [full_fact(account, operation="embeddings") for _ in range(2)]
+    chat = full_fact(account)
+    await desk.post([received(each) for each in (embedded, given_back, chat)])
+    abandoned = GenerationAbandoned(
+        generation_id=given_back.generation_id, account_id=account, reason="dispatcher_lost"
+    )
+    await desk.post([received(abandoned)])
+
+    rows = await activity(reads, account)
+
+    assert {(each.operation, each.requests) for each in rows} == {("chat", 1), ("embeddings", 1)}
+    assert (await the_receipt(reads, embedded)).operation == "embeddings"
+
+
 async def test_a_charge_that_is_given_back_leaves_the_activity_and_says_so(
     desk: Desk, reads: PostgresReads
 ) -> None:
@@ -344,6 +362,7 @@ async def produced(
         {"is_byok": False, "credential_id": None, "spend": None, "attempts": ()},
         {"outcome": "failed", "usage": None},
         {"outcome": "cancelled"},
+        {"operation": "embeddings", "finish_reason": None},
     )
     facts = [full_fact(account, **shapes[number % len(shapes)]) for number in range(count)]
     rival = msgspec.structs.replace(facts[0], run_id=RunId("rival"), streamed=False)

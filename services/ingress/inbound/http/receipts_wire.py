@@ -11,7 +11,7 @@ import msgspec
 
 from services.ingress.inbound.http.money_json import pricing, usd
 from services.ingress.use_cases.name_credentials import Names
-from shared.events.generations import AttemptReceipt, RequestOrigin
+from shared.events.generations import AttemptReceipt, Operation, RequestOrigin
 from shared.events.receipts import Receipt
 from shared.events.usage import Usage, completion_cost, list_cost, prompt_cost
 from shared.ids import CredentialId
@@ -99,7 +99,7 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
         "router": None,
         "service_tier": receipt.service_tier,
         "data_region": "global",
-        "api_type": "embeddings" if receipt.operation == "embeddings" else "completions",
+        "api_type": api_type(receipt.operation),
         "web_search_engine": None,
         "response_cache_source_id": None,
         "workspace_id": None,
@@ -115,6 +115,11 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
         "finished_at": receipt.finished_at.isoformat(),
         "posted_at": receipt.posted_at.isoformat(),
     }
+
+
+def api_type(operation: Operation) -> str:
+    """OpenRouter's word for an operation."""
+    return "embeddings" if operation == "embeddings" else "completions"
 
 
 def csv_row(body: Mapping[str, Any]) -> dict[str, Any]:
