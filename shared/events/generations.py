@@ -37,7 +37,9 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     `credential_label` is the key masked to its last characters as it was then. `prices` are list
     prices at the time, told of attempts that failed: those of the one that answered are the
     generation's own. `upstream_id` is the provider's own id of what it answered, by which it can be
-    asked about it: at most 256 characters of printable ASCII.
+    asked about it: at most 256 characters of printable ASCII. `usage` is what the provider counted of
+    an attempt that failed all the same, such as the batches of embeddings that were done: it costs
+    whoever's key it was at the provider, and nobody is charged for it here.
     """
 
     provider: str
@@ -51,6 +53,7 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     latency_ms: int
     prices: Prices | None = None
     upstream_id: str | None = None
+    usage: Usage | None = None
 
 
 class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -84,6 +84,10 @@ class Run:
         """Forget what the provider of the attempt before told."""
         self.usage = self.upstream_id = None
 
+    def note_usage(self, usage: Usage) -> None:
+        """Remember what the provider has counted so far, in place of what it told before."""
+        self.usage = usage
+
     def used(self, *, is_complete: bool) -> Usage | None:
         """Usage as told, or estimated from what was delivered; None when nothing was.
 

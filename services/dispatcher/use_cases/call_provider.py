@@ -62,7 +62,8 @@ class CallProvider:
         provider = self._providers[attempt.endpoint.provider]
         match request:
             case EmbeddingRequest():
-                return await self._whole(run, attempt, provider.embed(attempt, secret, request))
+                embedding = provider.embed(attempt, secret, request, run.note_usage)
+                return await self._whole(run, attempt, embedding)
             case ChatRequest(stream=True):
                 async with aclosing(provider.stream(attempt, secret, request)) as pieces:
                     return await self._stream(run, attempt, pieces, replies)

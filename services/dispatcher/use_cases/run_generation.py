@@ -262,4 +262,5 @@ def _receipt(
         latency_ms=round(took.total_seconds() * 1000),
         prices=None if failure is None else attempt.endpoint.prices,
         upstream_id=run.upstream_id,
+        usage=None if failure is None else run.usage,
     )

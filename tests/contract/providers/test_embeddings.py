@@ -1,5 +1,6 @@
 """Embeddings at each adapter: in batches as the provider takes them, in its own words, in order."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -45,7 +46,8 @@ from tests.contract.providers.handwritten import Handwritten
 from tests.simulator.app import Simulator
 from tests.simulator.bedrock_auth import secret_of
 from tests.simulator.embeddings import as_base64, vector
-from tests.simulator.scripts import Ok, Script, Status
+from tests.simulator.scripts import Hang, Ok, Script, Status
+from tests.support.wait_until import wait_until
 
 EMBEDDERS = [row for row in ROWS if row.embeddings is not None]
 DEPLOYMENT_URL = "/openai/deployments/{model}/chat/completions?api-version=2024-08-01-preview"
@@ -123,6 +125,25 @@ async def test_a_batch_that_fails_is_the_answer_and_ends_the_others(
     assert isinstance(answer, ProviderFailure)
     assert answer.failure is FailureClass.RATE_LIMITED
     assert len(simulator.calls.since()) < 20
+
+
+@pytest.mark.parametrize(
+    ("slug", "inputs"),
+    [("amazon-bedrock", 3), ("google-vertex", 3), ("openai", 1025), ("azure", 1025)],
+)
+async def test_what_was_counted_is_told_though_no_answer_comes(
+    providers: Mapping[str, Provider], simulator: Simulator, slug: str, inputs: int
+) -> None:
+    wire = wire_of(slug, providers, simulator)
+    simulator.scripts.put(wire.key(), Script([Ok(), Ok(), Hang()]))
+    told: list[Usage] = []
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(wire.embed(*["word"] * inputs, tell_usage=told.append))
+        await wait_until(lambda: len(told) == 2)
+        asking.cancel()
+    counted = [call.usage.prompt_tokens for call in simulator.calls.since() if call.usage]
+    assert len(counted) == 2
+    assert told[-1] == Usage(prompt_tokens=sum(counted), completion_tokens=0)
 
 
 async def test_long_texts_go_to_vertex_below_its_limit_of_tokens(

@@ -170,7 +170,8 @@ async def test_what_one_attempt_was_told_is_not_the_next_ones(world: World) -> N
         stream=True,
     )
     named, refused = world.fact.attempts
-    assert (named.upstream_id, refused.upstream_id) == ("chatcmpl-1", None)
+    assert (named.upstream_id, named.usage) == ("chatcmpl-1", USAGE)
+    assert (refused.upstream_id, refused.usage) == (None, None)
     assert refused.failure == "insufficient_credits"
 
 

@@ -245,6 +245,23 @@ def test_only_the_attempt_that_answered_has_usage() -> None:
     assert unanswered["model"] == "openai/gpt-4o"
 
 
+def test_what_a_failed_attempt_used_is_shown_and_charged_nowhere() -> None:
+    used = Usage(prompt_tokens=70, completion_tokens=0)
+    body = wire(
+        receipt(attempts=(attempt(status=429, failure="rate_limited", usage=used), attempt()))
+    )
+    failed, answered = body["provider_responses"]
+    assert (failed["usage"], failed["tokens_prompt"], failed["tokens_completion"]) == (
+        "measured",
+        70,
+        0,
+    )
+    assert (answered["tokens_prompt"], answered["tokens_completion"]) == (1_000, 500)
+    assert body["tokens_prompt"] == 1_000
+    unknown = wire(receipt())["provider_responses"][0]
+    assert (unknown["usage"], unknown["tokens_prompt"]) == (None, None)
+
+
 def test_times_are_in_milliseconds() -> None:
     assert (wire(receipt())["latency"], wire(receipt())["generation_time"]) == (120, 450)
     assert wire(receipt(first_token_ms=None))["latency"] == 450

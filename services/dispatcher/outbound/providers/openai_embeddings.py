@@ -14,7 +14,7 @@ import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.conversation import Refused
-from services.dispatcher.domain.embedding import EmbeddingRequest, Input
+from services.dispatcher.domain.embedding import EmbeddingRequest, Input, TellUsage
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, upstream_id
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
@@ -115,6 +115,7 @@ async def embed_as_openai(
     attempt: Attempt,
     request: EmbeddingRequest,
     ways: EmbeddingWays,
+    tell_usage: TellUsage,
 ) -> Embeddings | ProviderFailure:
     """Ask for a vector for each input."""
     arguments = _arguments(attempt, request, ways)
@@ -133,7 +134,7 @@ async def embed_as_openai(
             return answer
         return read_embeddings(answer, FailureReader(place.secret), inputs=len(inputs))
 
-    return await in_batches(request.inputs, ask, inputs_max=ways.inputs_max)
+    return await in_batches(request.inputs, ask, inputs_max=ways.inputs_max, tell_usage=tell_usage)
 
 
 def _arguments(

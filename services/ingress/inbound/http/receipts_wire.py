@@ -157,7 +157,8 @@ def _attempt(
 ) -> dict[str, Any]:
     answered = receipt.endpoint is not None and number == len(receipt.attempts) - 1
     prices = receipt.prices if answered else attempt.prices
-    usage = receipt.usage if answered else None
+    # what any other one used at its provider was delivered and charged to nobody
+    usage = (receipt.usage if answered else None) or attempt.usage
     # the key may be left out but must not be null
     named = {} if attempt.upstream_id is None else {"id": attempt.upstream_id}
     return {
@@ -173,6 +174,8 @@ def _attempt(
         "failure": attempt.failure,
         "pricing": None if prices is None else pricing(prices),
         "usage": None if usage is None else "estimated" if usage.estimated else "measured",
+        "tokens_prompt": None if usage is None else usage.prompt_tokens,
+        "tokens_completion": None if usage is None else usage.completion_tokens,
     }
 
 

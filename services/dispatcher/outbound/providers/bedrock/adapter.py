@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ResponseStream
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.conversation import Refused
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import (
     AnswerNamed,
@@ -169,7 +169,11 @@ class Bedrock:
             yield self._failure(error, call, INVOKE_STREAM)
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
         """Ask for embeddings, some models for one text at a time."""
         family = family_of(attempt.endpoint.provider_model)
@@ -199,7 +203,7 @@ class Bedrock:
                 return read
             return replace(read, upstream_id=answer.request_id)
 
-        return await in_batches(texts, ask, inputs_max=family.inputs_max)
+        return await in_batches(texts, ask, inputs_max=family.inputs_max, tell_usage=tell_usage)
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """One token of Amazon Nova Micro, for a ten-millionth of a dollar.
