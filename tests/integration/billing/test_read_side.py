@@ -28,7 +28,9 @@ from shared.events.topics import INFERENCE_GENERATIONS
 from shared.events.usage import Usage
 from shared.ids import AccountId, CredentialId, GenerationId, RunId, new_generation_id, new_id
 from shared.postgres.pool import Pool, open_pool
+from tests.conftest import Infrastructure
 from tests.integration.billing.conftest import Desk, World, received
+from tests.integration.billing.migrating import migrated
 from tests.support.wait_until import wait_until
 from tests.unit.billing.made import LIST_COST, PRICES, USD, finished
 
@@ -566,3 +568,34 @@ async def test_two_replays_at_once_are_refused(config: BillingConfig) -> None:
         await first.begin()
         with pytest.raises(Unavailable, match="another one is running"):
             await second.begin()
+
+
+_OF_BEFORE = """
+insert into generations (month, generation_id, account_id, api_key_hash, kind, list_cost_nano_usd,
+    collected_nano_usd, uncollected_nano_usd, run_id, outcome, is_byok, model, provider, endpoint,
+    started_at, finished_at)
+select month_of_generation(id), id, 'a', 'k', 'credits_charged', 1, 1, 0, 'r', 'completed', false,
+    model, 'openai', model, now(), now()
+from (values ('{0}', 'embeds'), ('{1}', 'chats')) as of_before (id, model);
+insert into receipts (account_id, generation_id, month, day, record_partition, record_offset,
+    operation, streamed, attempts)
+select 'a', generation_id, month, '2026-01-01', 0, 0,
+    case model when 'embeds' then 'embeddings' else 'chat' end, false, '[]'
+from generations;
+insert into activity_days
+select 'a', day, model, 'openai', model, 'k', '', 1, 1, 1, 1, 1, 1, 1
+from (values ('2026-01-01'::date), ('2026-01-02'::date)) as days (day),
+    (values ('embeds'), ('chats')) as models (model)
+"""
+
+
+async def test_activity_from_before_operations_is_of_that_of_its_receipts(
+    infrastructure: Infrastructure,
+) -> None:
+    before = _OF_BEFORE.format(new_generation_id(), new_generation_id())
+    name = "0012_activity_by_operation.sql"
+    async with migrated(infrastructure, {name: before}) as connection:
+        rows = await connection.fetch("select day, model, operation from activity_days")
+    embeddings = [(str(row["day"]), row["model"]) for row in rows if row["operation"] != "chat"]
+    assert len(rows) == 4
+    assert embeddings == [("2026-01-01", "embeds")]
