@@ -40,7 +40,7 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy api-key-policy credit refund correct platform-credential catalog-publish
+.PHONY: account account-policy api-key-policy management-key credit refund correct platform-credential catalog-publish
 .PHONY: vault-policies vault-rotate vault-retire audit-verify replay reconcile acknowledge seal-month
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
@@ -60,6 +60,11 @@ api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) 
 	$(call need,KEY_HASH,KEY_HASH=9f86d0... BYOK_ONLY=true)
 	$(call need,BYOK_ONLY,KEY_HASH=9f86d0... BYOK_ONLY=true)
 	$(OPERATIONS) api-key-policy --key-hash "$$KEY_HASH" --byok-only "$$BYOK_ONLY"
+
+management-key: $(READY) ## an account's management keys: ACCOUNT= [NEW=1] (shown once) [DISABLE=hash]
+	$(call need,ACCOUNT,ACCOUNT=01a2... NEW=1)
+	$(OPERATIONS) management-key --account "$$ACCOUNT" $(if $(filter 1 true,$(NEW)),--new) \
+		$${DISABLE:+--disable "$$DISABLE"}
 
 credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only] [KIND=promotion]
 	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
