@@ -12,8 +12,7 @@ from services.dispatcher.outbound.kafka_observations import KafkaObservations
 from services.dispatcher.use_cases.run_generation import STOPPING
 from services.dispatcher.use_cases.running import Running
 from shared.kafka.calls import CallServer
-from shared.kafka.readers import PartitionReader
-from shared.kafka.view import View
+from shared.kafka.readers import Source, read_together
 from shared.kafka.work import WorkConsumer
 from shared.tasks import TaskScope
 from shared.telemetry.logging import get_logger
@@ -27,8 +26,8 @@ _ENDING_SECONDS_MAX: Final = 12.0
 class Dispatcher:
     """A dispatcher whose connections are open."""
 
-    views: Sequence[View]
-    readers: Sequence[PartitionReader]
+    replies: Source
+    sources: Sequence[Source]
     work: WorkConsumer
     plans: CallServer
     checks: WorkConsumer
@@ -45,10 +44,8 @@ class Dispatcher:
         """Work until `stop`, then drain and leave. Raises what broke a part."""
         forever = asyncio.Event()
         async with TaskScope() as parts:
-            for view in self.views:
-                parts.start(view.run(forever), name="view")
-            for reader in self.readers:
-                parts.start(reader.run(forever), name="reader")
+            parts.start(self.replies.run(forever), name="replies")
+            parts.start(read_together(self.sources, forever), name="sources")
             parts.start(self.liveness.run(), name="liveness")
             parts.start(self.cancellations.judge(), name="judge")
             parts.start(self.observations.run(), name="observations")

@@ -181,8 +181,11 @@ def _build(
             clock=clock,
         )
 
-    readers = (
-        reader(DISPATCHER_REPLIES, calls.on_record, partition=config.process.instance_ordinal),
+    replies = reader(DISPATCHER_REPLIES, calls.on_record, partition=config.process.instance_ordinal)
+    sources = (
+        credentials.view,
+        catalog.view,
+        balances.view,
         reader(INFERENCE_CANCELLATIONS, cancellations.on_record, back=READ_BACK),
         reader(ROUTING_HEALTH, broadcast.on_record, back=_HEALTH_READ_BACK),
     )
@@ -228,20 +231,18 @@ def _build(
         results=told,
         clock=clock,
     )
-    views = (credentials.view, catalog.view, balances.view)
 
     def unready() -> str | None:
         """Why no request may be planned yet."""
         problem = credentials.problem()
         if problem is not None:
             return problem
-        if not all(view.ready.is_set() for view in views):
-            return "a state topic has not been read to its end"
-        return next((each.problem() for each in readers if each.problem() is not None), None)
+        unread = [each.topic.name for each in (replies, *sources) if not each.ready.is_set()]
+        return f"{unread[0]} has not been read to its end" if unread else None
 
     return Dispatcher(
-        views=views,
-        readers=readers,
+        replies=replies,
+        sources=sources,
         work=WorkConsumer(
             kafka,
             group=GROUP,

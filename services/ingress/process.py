@@ -1,9 +1,9 @@
 """The life of an ingress process: read, serve, drain, end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from aiohttp import web
 
@@ -11,6 +11,7 @@ from services.ingress.config import HttpConfig
 from services.ingress.use_cases.waiting import WaitingGenerations
 from shared.errors import OpenRouteError, Unavailable
 from shared.http.server import Unreadable, serve
+from shared.kafka.readers import Source, read_together
 from shared.tasks import TaskScope
 
 _START_SECONDS_MAX: Final = 60.0
@@ -22,16 +23,6 @@ class Superseded(OpenRouteError):  # noqa: N818 - it says what happened
     """A process that started later has our ordinal; this one ends."""
 
 
-class Reader(Protocol):
-    """Something that follows a topic."""
-
-    ready: asyncio.Event
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Follow it until `stop`."""
-        ...
-
-
 @dataclass(slots=True, kw_only=True)
 class Ingress:
     """An ingress process whose connections are open. `port` is known while it serves."""
@@ -39,7 +30,8 @@ class Ingress:
     app: web.Application
     unreadable: Unreadable
     http: HttpConfig
-    readers: Mapping[str, Reader]
+    replies: Source
+    sources: Sequence[Source]
     background: Mapping[str, Callable[[], Coroutine[None, None, None]]]
     flush: Callable[[float], Awaitable[bool]]
     superseded: asyncio.Event
@@ -51,8 +43,8 @@ class Ingress:
         """Serve until `stop`, then drain. Raises what broke a part, or Superseded."""
         ended = asyncio.Event()
         async with TaskScope() as scope:
-            for name, reader in self.readers.items():
-                scope.start(reader.run(ended), name=name)
+            scope.start(self.replies.run(ended), name="replies")
+            scope.start(read_together(self.sources, ended), name="sources")
             for name, begin in self.background.items():
                 scope.start(begin(), name=name)
             scope.start(self._judge(), name="judge")
@@ -84,8 +76,8 @@ class Ingress:
         """Wait for the topics to be read as far as they were when we came."""
 
         async def all_read() -> None:
-            for reader in self.readers.values():
-                await reader.ready.wait()
+            for source in (self.replies, *self.sources):
+                await source.ready.wait()
 
         async with TaskScope() as waiting:
             tasks = [

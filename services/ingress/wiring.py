@@ -292,14 +292,14 @@ def _build(
         app=app,
         unreadable=unreadable,
         http=http,
-        readers={
-            "replies": replies,
-            "broadcasts": broadcasts,
-            "catalog": catalog_view,
-            "balances": balances_view,
-            "api keys": view(API_KEYS_STATE, key_changed),
-            "accounts": view(ACCOUNTS_STATE, account_changed),
-        },
+        replies=replies,
+        sources=(
+            broadcasts,
+            catalog_view,
+            balances_view,
+            view(API_KEYS_STATE, key_changed),
+            view(ACCOUNTS_STATE, account_changed),
+        ),
         background={
             "heartbeat": KafkaHeartbeat(
                 producer, instance_id=instance, ordinal=ordinal, clock=clock

@@ -34,11 +34,12 @@ async def open_consumer(
     start: str = "earliest",
     partition_bytes_max: int = LARGE_RECORD_BYTES_MAX,
     gather_seconds: float | None = None,
+    wait_seconds: float = POLL_SECONDS_MAX,
 ) -> AsyncGenerator[AIOKafkaConsumer]:
     """A started consumer that never commits by itself, stopped (and out of its group) at the end.
 
-    Without `gather_seconds` the broker answers a fetch as soon as there is one record; with it, it
-    waits that long for more, which saves both sides most of the fetches of a busy topic.
+    Without `gather_seconds` the broker answers a fetch as soon as there is one record, and after
+    `wait_seconds` without one; with it, it waits that long for more.
     """
     consumer = AIOKafkaConsumer(
         *topics,
@@ -51,7 +52,7 @@ async def open_consumer(
         fetch_max_bytes=_FETCH_BYTES_MAX,
         max_partition_fetch_bytes=partition_bytes_max,
         fetch_min_bytes=1 if gather_seconds is None else _GATHERED_BYTES_MAX,
-        fetch_max_wait_ms=int((gather_seconds or POLL_SECONDS_MAX) * 1000),
+        fetch_max_wait_ms=int((gather_seconds or wait_seconds) * 1000),
     )
     try:
         try:
@@ -111,9 +112,10 @@ class Intake:
 
     RECORDS_MAX: Final = 2_000
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
-        """`fill` must run beside whoever takes."""
+    def __init__(self, consumer: AIOKafkaConsumer, *, gather_seconds: float = 0.0) -> None:
+        """`fill` must run beside whoever takes; after each look it lets `gather_seconds` pass."""
         self._consumer = consumer
+        self._gather_seconds = gather_seconds
         self._records: deque[Any] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -126,6 +128,8 @@ class Intake:
                 self._records.extend(records)
             if batch:
                 self._arrived.set()
+                if self._gather_seconds:
+                    await asyncio.sleep(self._gather_seconds)
             while len(self._records) >= self.RECORDS_MAX:
                 self._room.clear()
                 await self._room.wait()

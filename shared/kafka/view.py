@@ -6,32 +6,29 @@ holds; either makes `problem` say so, and what depends on the view answers 503: 
 must never turn into spent credits. Lower versions are ignored.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from typing_extensions import override
 
 from shared.clock import Clock
-from shared.errors import PoisonRecord, Unavailable
 from shared.events.codec import Received
 from shared.events.envelope import Heartbeat, StateEvent
 from shared.events.topic import Topic
 from shared.kafka.config import KafkaConfig
-from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consumer
 from shared.kafka.dead_letters import DeadLetters
+from shared.kafka.readers import Source
 
 STALE_SECONDS: Final = 15.0
 _WRONG_COUNTS_MAX: Final = 3
 """A state may be on its way while the writer counts; three counts in a row are no coincidence."""
-_START_SECONDS_MAX: Final = 30.0
 
 OnChange = Callable[[str, StateEvent | None], None]
 """Told the key and its new state, None when it is gone."""
 
 
-class View:
+class View(Source):
     """The present state of one topic."""
 
     def __init__(
@@ -47,10 +44,8 @@ class View:
         removal: type[StateEvent] | None = None,
     ) -> None:
         """`removal` is the state that marks a key as deleted; it is kept for its version alone."""
-        self._config = config
-        self._topic = topic
+        super().__init__(config, topic, 0, dead_letters=dead_letters)
         self._clock = clock
-        self._dead_letters = dead_letters
         self._on_change = on_change
         self._heartbeat = heartbeat
         self._count_of = count_of
@@ -59,8 +54,6 @@ class View:
         self._removed_versions: dict[str, int] = {}
         self._last_heartbeat: float | None = None
         self._wrong_counts = 0
-        self._caught_up = False
-        self.ready = asyncio.Event()
         self.latest_heartbeat: Heartbeat | None = None
 
     def get(self, key: str) -> StateEvent | None:
@@ -76,48 +69,33 @@ class View:
 
     def problem(self) -> str | None:
         """Why this view must not be relied on now, or None."""
-        if not self._caught_up:
-            return f"{self._topic.name} has not been read to its end"
+        if not self.ready.is_set():
+            return f"{self.topic.name} has not been read to its end"
         if self._heartbeat is None:
             return None
         if (
             self._last_heartbeat is None
             or self._clock.monotonic() - self._last_heartbeat > STALE_SECONDS
         ):
-            return f"{self._topic.name} is stale: its writer is silent"
+            return f"{self.topic.name} is stale: its writer is silent"
         if self._wrong_counts >= _WRONG_COUNTS_MAX:
-            return f"{self._topic.name} is incomplete: the writer counts other keys"
+            return f"{self.topic.name} is incomplete: the writer counts other keys"
         return None
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Follow the topic until `stop`."""
-        async with open_consumer(self._config) as consumer:
-            tp = TopicPartition(self._topic.name, 0)
-            consumer.assign([tp])
-            try:
-                async with asyncio.timeout(_START_SECONDS_MAX):
-                    await consumer.seek_to_beginning(tp)
-                    end = (await consumer.end_offsets([tp]))[tp]
-            except (KafkaError, TimeoutError) as error:
-                raise Unavailable("kafka", f"cannot read {self._topic.name}") from error
-            while not stop.is_set():
-                if not self._caught_up and await consumer.position(tp) >= end:
-                    self._caught_up = True
-                    self.ready.set()
-                batch = await consumer.getmany(timeout_ms=int(POLL_SECONDS_MAX * 1000))
-                for records in batch.values():
-                    for record in records:
-                        if record.value is None:
-                            self._forget((record.key or b"").decode("utf-8", "replace"))
-                            continue
-                        try:
-                            received = decode_record(record)
-                        except PoisonRecord as error:
-                            await self._dead_letters.offer(record, error.reason)
-                            continue
-                        self._dead_letters.readable()
-                        self.apply(received)
+    @override
+    async def seek(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> int:
+        await consumer.seek_to_beginning(tp)
+        end: int = (await consumer.end_offsets([tp]))[tp]
+        return end
 
+    @override
+    async def take(self, record: Any) -> None:
+        if record.value is None:
+            self._forget((record.key or b"").decode("utf-8", "replace"))
+        else:
+            await super().take(record)
+
+    @override
     def apply(self, received: Received) -> None:
         """Take in one record."""
         event = received.event
@@ -152,7 +130,7 @@ class View:
         if self._heartbeat is None or not isinstance(event, self._heartbeat):
             return
         age_seconds = (self._clock.now() - event.sent_at).total_seconds()
-        if not self._caught_up and age_seconds > STALE_SECONDS:
+        if not self.ready.is_set() and age_seconds > STALE_SECONDS:
             return
         self._last_heartbeat = self._clock.monotonic()
         self.latest_heartbeat = event
