@@ -9,7 +9,7 @@ process before the offset is committed.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from shared.clock import Clock
 from shared.errors import PoisonRecord, Unavailable
@@ -34,9 +34,19 @@ which it polls the other partitions without those that hold unread records (`Int
 BUSY_RECORDS: Final = 32
 """A batch from this size on says that many come: then they gather for PAUSE_SECONDS more."""
 PAUSE_SECONDS: Final = 0.2
+LANES: Final = 2
+LANES_FROM_RECORDS: Final = 128
+"""Of fewer, one transaction costs less than two save."""
 _RETRY_SECONDS_MAX: Final = 5.0
 _RETRY_SECONDS_MIN: Final = 0.1
 
+
+class _Placed(Protocol):
+    @property
+    def partition(self) -> int: ...
+
+
+R = TypeVar("R", bound=_Placed)
 Handle = Callable[[Sequence[Received]], Awaitable[None]]
 
 
@@ -91,14 +101,29 @@ class FactsConsumer:
                 if filling.done():
                     filling.result()
                 records = await intake.take(BATCH_RECORDS_MAX)
-                if records and await self._have_effect(records, stop):
+                if records and await self._have_effects(records, scope, stop):
                     await commit_quietly(consumer, offsets_after(records))
                 if BUSY_RECORDS <= len(records) < BATCH_RECORDS_MAX:
                     await _pause(stop, PAUSE_SECONDS)
 
+    async def _have_effects(
+        self, records: Sequence[Any], scope: TaskScope, stop: asyncio.Event
+    ) -> bool:
+        """Handle a batch, its lanes beside each other; False when told to stop before all was done."""
+        self._oldest_unhandled = min(record.timestamp for record in records) / 1000
+        tasks = [
+            scope.start(self._have_effect(lane, stop), name="facts of a lane")
+            for lane in lanes_of(records)
+        ]
+        await asyncio.wait(tasks)
+        if not all([task.result() for task in tasks]):  # noqa: C419 - each is looked at
+            return False
+        self._problem = None
+        self._oldest_unhandled = None
+        return True
+
     async def _have_effect(self, records: Sequence[Any], stop: asyncio.Event) -> bool:
         """Try until it works; False when told to stop before it did."""
-        self._oldest_unhandled = min(record.timestamp for record in records) / 1000
         wait_seconds = _RETRY_SECONDS_MIN
         while not stop.is_set():
             try:
@@ -108,8 +133,6 @@ class FactsConsumer:
                 await _pause(stop, wait_seconds)
                 wait_seconds = min(wait_seconds * 2, _RETRY_SECONDS_MAX)
             else:
-                self._problem = None
-                self._oldest_unhandled = None
                 return True
         return False
 
@@ -134,6 +157,17 @@ class FactsConsumer:
             # somebody in the batch is poison; alone each shows whether it is the one
             for record, _ in readable:
                 await self._effect([record])
+
+
+def lanes_of(records: Sequence[R]) -> list[list[R]]:
+    """The records that may be handled beside each other: partitions have no order between them.
+
+    What handles one lane computes while the database works for the other.
+    """
+    lanes: list[list[R]] = [[] for _ in range(LANES if len(records) >= LANES_FROM_RECORDS else 1)]
+    for record in records:
+        lanes[record.partition % len(lanes)].append(record)
+    return [lane for lane in lanes if lane]
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -42,8 +42,8 @@ from shared.ids import (
     new_id,
 )
 from shared.kafka.config import KafkaConfig
-from shared.kafka.facts import BATCH_RECORDS_MAX
-from shared.kafka.producer import EventProducer
+from shared.kafka.facts import BATCH_RECORDS_MAX, lanes_of
+from shared.kafka.producer import EventProducer, partition_by_key
 from shared.kafka.record import Record
 from shared.postgres.config import PostgresConfig
 from shared.postgres.migrate import migrate
@@ -55,6 +55,7 @@ from shared.tasks import TaskScope
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.metrics import Metrics
 
+_PARTITIONS = range(INFERENCE_GENERATIONS.partitions)
 _SPENDS = (Spend(waived=True), Spend(waived=True), Spend(fee_percent=Decimal(5)), None)
 
 
@@ -116,7 +117,7 @@ def _decoded(records: list[Record]) -> list[codec.Received]:
     return [
         codec.decode(
             topic=each.topic,
-            partition=0,
+            partition=partition_by_key(each.key, _PARTITIONS, _PARTITIONS),
             offset=offset,
             key=each.key,
             value=each.value,
@@ -166,7 +167,8 @@ async def _measure(url: str, generations: int, batch: int, accounts: int) -> Pos
         for _ in range(2):
             began = clock.monotonic()
             for start in range(0, generations, batch):
-                await post(_decoded(records[start : start + batch]))
+                received = _decoded(records[start : start + batch])
+                await asyncio.gather(*map(post, lanes_of(received)))
                 await publications.publish_waiting()
             rates.append(generations / (clock.monotonic() - began))
         return Posting(

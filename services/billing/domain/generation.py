@@ -92,6 +92,7 @@ def month_of_generation(generation_id: GenerationId) -> str:
     return month_of(started_at(generation_id))
 
 
+@lru_cache(maxsize=4096)  # likewise
 def day_of_generation(generation_id: GenerationId) -> date:
     """The UTC day in which a generation started; ValueError on a bad id."""
     return started_at(generation_id).date()

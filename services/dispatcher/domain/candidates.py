@@ -20,6 +20,21 @@ class Caller:
     member_id: MemberId | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a request may draw on.
+
+    `own` are its account's credentials, `platform` those of shared capacity, `providers` the slugs
+    that there are adapters for.
+    """
+
+    caller: Caller
+    own: Sequence[CredentialChanged]
+    platform: Sequence[CredentialChanged]
+    byok_only: bool
+    providers: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An attempt that could be made, and the place of its endpoint in the catalog's order."""

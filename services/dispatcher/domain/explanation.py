@@ -6,12 +6,12 @@ So an explanation costs the request path nothing, and the two cannot disagree.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.candidates import Caller, NotAdmitted, why_not_admitted
+from services.dispatcher.domain.candidates import Access, NotAdmitted, why_not_admitted
 from services.dispatcher.domain.plan import Blocking, Plan, plan
 from services.dispatcher.domain.request import Request
 from shared.events.catalog import ModelListed
@@ -53,47 +53,31 @@ class Explanation:
 
 def explain(
     request: Request,
+    access: Access,
     *,
     model_of: Callable[[str], ModelListed | None],
-    own: Sequence[CredentialChanged],
-    platform: Sequence[CredentialChanged],
     blocking: Blocking,
-    byok_only: bool,
-    caller: Caller,
-    providers: frozenset[str],
 ) -> Explanation:
-    """Explain the plan of a request; the arguments are those of `plan`."""
-    own = sorted(own, key=_place)
-    planned = plan(
-        request,
-        model_of=model_of,
-        own=own,
-        platform=platform,
-        blocking=blocking,
-        byok_only=byok_only,
-        caller=caller,
-        providers=providers,
-    )
+    """Explain the plan of a request."""
+    access = replace(access, own=sorted(access.own, key=_place))
+    planned = plan(request, access, model_of=model_of, blocking=blocking)
     models = [model for slug in request.models if (model := model_of(slug)) is not None]
     looked_at = [*planned.attempts, *(each.attempt for each in planned.left_out)]
     return Explanation(
         plan=planned,
-        unused=tuple(_unused(models, own, looked_at, caller)),
+        unused=tuple(_unused(models, access, looked_at)),
         not_shared=tuple(_not_shared(models, looked_at)),
     )
 
 
 def _unused(
-    models: Sequence[ModelListed],
-    own: Sequence[CredentialChanged],
-    looked_at: Sequence[Attempt],
-    caller: Caller,
+    models: Sequence[ModelListed], access: Access, looked_at: Sequence[Attempt]
 ) -> Iterator[Unused]:
     used = {(each.model, each.credential.credential_id) for each in looked_at if each.is_byok}
     for model in models:
-        for credential in own:
+        for credential in access.own:
             if (model.slug, credential.credential_id) not in used:
-                why = why_not_admitted(credential, model.slug, caller)
+                why = why_not_admitted(credential, model.slug, access.caller)
                 yield Unused(model.slug, credential, why or NoEndpoint.FOR_THE_MODEL)
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import (
-    Caller,
+    Access,
     Candidate,
     is_wanted,
     own_candidates,
@@ -75,22 +75,8 @@ class Route:
     forbidden_by: tuple[CredentialChanged, ...] = ()
 
 
-class Routes(Protocol):
-    """`routes`, or what remembers its answers."""
-
-    def __call__(
-        self,
-        model: ModelListed,
-        request: Request,
-        *,
-        own: Sequence[CredentialChanged],
-        platform: Sequence[CredentialChanged],
-        byok_only: bool,
-        caller: Caller,
-        providers: frozenset[str],
-    ) -> Sequence[Route]:
-        """All routes of a model, in order."""
-        ...
+Routes = Callable[[ModelListed, Request, Access], Sequence[Route]]
+"""`routes`, or what remembers its answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,21 +90,13 @@ class Plan:
 
 def plan(
     request: Request,
+    access: Access,
     *,
     model_of: Callable[[str], ModelListed | None],
-    own: Sequence[CredentialChanged],
-    platform: Sequence[CredentialChanged],
     blocking: Blocking,
-    byok_only: bool,
-    caller: Caller,
-    providers: frozenset[str],
     routes_of: Routes | None = None,
 ) -> Plan:
-    """Plan a request.
-
-    `own` are the account's credentials, `platform` those of shared capacity, `providers` the slugs
-    that there are adapters for. `routes_of` may stand in for `routes` where it remembers.
-    """
+    """Plan a request. `routes_of` may stand in for `routes` where it remembers."""
     find = routes if routes_of is None else routes_of
     attempts: list[Attempt] = []
     left_out: list[LeftOut] = []
@@ -128,15 +106,7 @@ def plan(
         if model is None:
             unknown.append(slug)
             continue
-        for route in find(
-            model,
-            request,
-            own=own,
-            platform=platform,
-            byok_only=byok_only,
-            caller=caller,
-            providers=providers,
-        ):
+        for route in find(model, request, access):
             if route.why is not None:
                 left_out.append(LeftOut(route.attempt, route.why, forbidden_by=route.forbidden_by))
                 continue
@@ -153,25 +123,16 @@ def plan(
     )
 
 
-def routes(
-    model: ModelListed,
-    request: Request,
-    *,
-    own: Sequence[CredentialChanged],
-    platform: Sequence[CredentialChanged],
-    byok_only: bool,
-    caller: Caller,
-    providers: frozenset[str],
-) -> tuple[Route, ...]:
-    """Everything that could be tried for a model, in order; the arguments are those of `plan`."""
-    candidates, insisting = _candidates(model, own, platform, caller)
-    shared_refusal = _shared_refusal(insisting, byok_only=byok_only)
+def routes(model: ModelListed, request: Request, access: Access) -> tuple[Route, ...]:
+    """Everything that could be tried for a model, in order."""
+    candidates, insisting = _candidates(model, access)
+    shared_refusal = _shared_refusal(insisting, byok_only=access.byok_only)
     candidates.sort(key=lambda each: _place(each, request))
     first_only = request.preferences.allow_fallbacks is False and not request.preferences.order
     found: list[Route] = []
     taken = False
     for candidate in candidates:
-        why = _refusal(candidate.attempt, model, request, providers, shared_refusal)
+        why = _refusal(candidate.attempt, model, request, access.providers, shared_refusal)
         if why is None and first_only and taken:
             why = WhyLeftOut.NO_FALLBACKS
         taken = taken or why is None
@@ -181,22 +142,19 @@ def routes(
 
 
 def _candidates(
-    model: ModelListed,
-    own: Sequence[CredentialChanged],
-    platform: Sequence[CredentialChanged],
-    caller: Caller,
+    model: ModelListed, access: Access
 ) -> tuple[list[Candidate], tuple[CredentialChanged, ...]]:
     """All that could be tried, and whose `always_use` forbids shared capacity."""
     found: list[Candidate] = []
     insisting: tuple[CredentialChanged, ...] = ()
-    for credential in own:
-        if why_not_admitted(credential, model.slug, caller) is None:
+    for credential in access.own:
+        if why_not_admitted(credential, model.slug, access.caller) is None:
             before = len(found)
             found.extend(own_candidates(model, credential))
             if credential.always_use and len(found) > before:
                 insisting += (credential,)
-    for credential in platform:
-        if why_not_admitted(credential, model.slug, caller) is None:
+    for credential in access.platform:
+        if why_not_admitted(credential, model.slug, access.caller) is None:
             found.extend(shared_candidates(model, credential))
     return found, insisting
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.candidates import Access, Caller
 from services.dispatcher.domain.explanation import Explanation, explain
 from services.dispatcher.domain.failure import Next
 from services.dispatcher.domain.health import HealthTable
@@ -41,15 +41,14 @@ class PlanRequest:
 
     def plan(self, asked: CompletionRequested, request: Request, now: datetime) -> Plan:
         """The plan of a request."""
+        access = self._access(
+            asked, byok_only=asked.byok_only or bool(request.preferences.byok_only)
+        )
         return plan(
             request,
+            access,
             model_of=self._catalog.model,
-            own=self._credentials.of(asked.account_id),
-            platform=self._credentials.of(PLATFORM_ACCOUNT),
             blocking=lambda attempt: self._health.blocking(attempt, now),
-            byok_only=asked.byok_only or bool(request.preferences.byok_only),
-            caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
-            providers=self._providers,
             routes_of=self._routes,
         )
 
@@ -63,12 +62,17 @@ class PlanRequest:
         )
         return explain(
             routing_of(asked.models, preferences),
+            self._access(asked, byok_only=asked.byok_only),
             model_of=self._catalog.model,
+            blocking=lambda attempt: self._health.blocking(attempt, now),
+        )
+
+    def _access(self, asked: CompletionRequested | ExplainPlan, *, byok_only: bool) -> Access:
+        return Access(
+            caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
             own=self._credentials.of(asked.account_id),
             platform=self._credentials.of(PLATFORM_ACCOUNT),
-            blocking=lambda attempt: self._health.blocking(attempt, now),
-            byok_only=asked.byok_only,
-            caller=Caller(api_key_hash=asked.api_key_hash, member_id=asked.member_id),
+            byok_only=byok_only,
             providers=self._providers,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.candidates import Access, Caller
 from services.dispatcher.domain.known_routes import ROUTES_REMEMBERED_MAX, KnownRoutes
 from services.dispatcher.domain.plan import Route
 from shared.events.catalog import ModelListed
@@ -29,11 +29,13 @@ def found(
     return remembering(
         listed,
         request(**fields),
-        own=own,
-        platform=PLATFORM,
-        byok_only=False,
-        caller=Caller(api_key_hash=key, member_id=None),
-        providers=ADAPTERS,
+        Access(
+            caller=Caller(api_key_hash=key, member_id=None),
+            own=own,
+            platform=PLATFORM,
+            byok_only=False,
+            providers=ADAPTERS,
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.candidates import Caller
+from services.dispatcher.domain.candidates import Access, Caller
 from services.dispatcher.domain.client_error import of_empty_plan
 from services.dispatcher.domain.failure import FailureClass, Next
 from services.dispatcher.domain.health import Health
@@ -46,13 +46,15 @@ def planned(
 
     return plan(
         request(**fields),
+        Access(
+            caller=caller,
+            own=own,
+            platform=shared,
+            byok_only=byok_only,
+            providers=frozenset({"openai", "azure"}),
+        ),
         model_of=(CATALOG if catalog is None else catalog).get,
-        own=own,
-        platform=shared,
         blocking=blocking,
-        byok_only=byok_only,
-        caller=caller,
-        providers=frozenset({"openai", "azure"}),
     )
 
 

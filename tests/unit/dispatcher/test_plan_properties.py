@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.candidates import Caller, NotAdmitted
+from services.dispatcher.domain.candidates import Access, Caller, NotAdmitted
 from services.dispatcher.domain.explanation import Explanation, NoEndpoint
 from services.dispatcher.domain.failure import FailureClass, Next, ProviderFailure, next_after
 from services.dispatcher.domain.health import ANY_ENDPOINT, HealthTable
@@ -331,22 +331,20 @@ def test_the_order_in_which_credentials_are_known_changes_nothing(
 def test_remembered_routes_are_those_found_anew(settings: list[Setting]) -> None:
     remembering = KnownRoutes()
     asked_for = [(each, tuple(each.of(ACCOUNT)), tuple(each.shared)) for each in settings]
-    for setting, own, shared in [*asked_for, *asked_for]:
-        wanted = request(models=[MINI], provider=setting.preferences)
-        for listed in MODELS.values():
-            found = [
-                find(
-                    listed,
-                    wanted,
-                    own=own,
-                    platform=shared,
-                    byok_only=setting.byok_only,
-                    caller=Caller(api_key_hash=KEY, member_id=setting.member_id),
-                    providers=ADAPTERS,
-                )
-                for find in (routes, remembering)
-            ]
-            assert found[0] == found[1]
+    # each by its own wishes and by the first one's, for then only the credentials differ
+    for wishes in (None, settings[0]):
+        for setting, own, shared in [*asked_for, *asked_for]:
+            wanted = wishes or setting
+            asked_with = request(models=[MINI], provider=wanted.preferences)
+            access = Access(
+                caller=Caller(api_key_hash=KEY, member_id=wanted.member_id),
+                own=own,
+                platform=shared,
+                byok_only=wanted.byok_only,
+                providers=ADAPTERS,
+            )
+            for listed in MODELS.values():
+                assert remembering(listed, asked_with, access) == routes(listed, asked_with, access)
 
 
 @given(_settings, _failures)

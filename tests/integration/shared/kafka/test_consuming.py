@@ -12,7 +12,7 @@ from shared.errors import PoisonRecord, Unavailable
 from shared.events.accounts import AccountChanged
 from shared.events.billing import AddCredits, CreditsKept
 from shared.events.codec import Received
-from shared.events.completions import CompletionRequested
+from shared.events.completions import CompletionRequested, GenerationCancelled
 from shared.events.credentials import CredentialsHeartbeat
 from shared.events.dead_letters import DeadLettered
 from shared.events.envelope import CallReply, Refused
@@ -22,6 +22,7 @@ from shared.events.topics import (
     BILLING_COMMANDS,
     CREDENTIALS_STATE,
     DEAD_LETTERS,
+    INFERENCE_CANCELLATIONS,
     INFERENCE_GENERATIONS,
     INFERENCE_REQUESTS,
     OPERATIONS_REPLIES,
@@ -35,7 +36,7 @@ from shared.ids import (
 )
 from shared.kafka.calls import Calls, CallServer, ReceivedCall
 from shared.kafka.facts import FactsConsumer
-from shared.kafka.readers import PartitionReader
+from shared.kafka.readers import PartitionReader, read_together
 from shared.kafka.record import Record
 from shared.kafka.view import View
 from shared.kafka.work import Claim, WorkConsumer
@@ -339,6 +340,39 @@ async def test_a_view_holds_the_newest_version_and_forgets_what_is_gone(clients:
     assert state.name == "new"
     await clients.producer.send(Record(topic=ACCOUNTS_STATE.name, key=ids[1].encode(), value=None))
     await wait_until(lambda: view.get(ids[1]) is None)
+
+
+async def test_sources_over_one_consumer_each_get_their_own(clients: Clients) -> None:
+    past, present = account(1, "past", new_id()), account(1, "present", new_id())
+    await clients.producer.emit(ACCOUNTS_STATE, past, key=past.account_id)
+    seen: list[object] = []
+    reader = PartitionReader(
+        clients.config,
+        topic=INFERENCE_CANCELLATIONS,
+        partition=0,
+        start="end",
+        on_record=lambda received: seen.append(received.event),
+        dead_letters=clients.dead_letters("cancellations"),
+        clock=clients.clock,
+    )
+    view = View(
+        clients.config,
+        ACCOUNTS_STATE,
+        clock=clients.clock,
+        dead_letters=clients.dead_letters("view"),
+    )
+    clients.run(read_together((reader, view), clients.stop))
+    await wait_until(lambda: reader.ready.is_set() and view.ready.is_set())
+    assert view.get(past.account_id) == past
+
+    await clients.producer.emit(ACCOUNTS_STATE, present, key=present.account_id)
+    cancelled = GenerationCancelled(
+        generation_id=new_generation_id(), reason="client_gone", deadline=clients.clock.now()
+    )
+    await clients.producer.emit(INFERENCE_CANCELLATIONS, cancelled, key=cancelled.generation_id)
+
+    await wait_until(lambda: cancelled in seen and view.get(present.account_id) == present)
+    assert past not in seen
 
 
 async def test_a_view_whose_writer_is_silent_must_not_be_relied_on(clients: Clients) -> None:
