@@ -46,6 +46,7 @@ FAILED_FIRST = (
         failure="rate_limited",
         latency_ms=12,
         prices=PRICES,
+        usage=Usage(prompt_tokens=70, completion_tokens=0),
     ),
     AttemptReceipt(
         provider="openai",

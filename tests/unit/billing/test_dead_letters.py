@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import msgspec
 
 from services.billing.domain.dead_letter import (
@@ -7,7 +9,9 @@ from services.billing.domain.dead_letter import (
     acknowledgement_of,
     distinct,
 )
+from services.billing.domain.period import Period
 from services.billing.outbound.dead_letters import dead_letter
+from services.billing.use_cases.reconcile import Report
 from shared.events.codec import Received
 from shared.events.dead_letters import DeadLettered
 from shared.events.envelope import Envelope, Event
@@ -92,6 +96,13 @@ def test_a_decision_is_about_one_record_and_not_about_another_in_its_place() -> 
     assert acknowledgement_of(another, [DECIDED]) is None
     assert acknowledgement_of(elsewhere, [DECIDED]) is None
     assert acknowledgement_of(LETTER, []) is None
+
+
+def test_a_report_is_clean_once_each_letter_has_its_decision() -> None:
+    period = Period(begin=NOW, end=NOW + timedelta(days=1))
+    for letters, acknowledged, clean in ((0, 0, True), (2, 1, False), (2, 2, True)):
+        report = Report(period=period, dead_letters=letters, dead_letters_acknowledged=acknowledged)
+        assert report.clean is report.as_json()["clean"] is clean
 
 
 def test_what_was_put_aside_twice_is_one_letter() -> None:
