@@ -1,6 +1,6 @@
 """The inbox: an event's effect happens once, however often its record is delivered.
 
-A service copies `inbox.sql` into a migration and calls `record_new` first thing in the transaction
+A service copies `inbox.sql` into a migration and calls `take_new` first thing in the transaction
 that holds the effect.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
+from shared.events.codec import Received
 from shared.postgres.pool import Connection
 
 EventKey: TypeAlias = tuple[str, str]
@@ -20,6 +21,25 @@ class Position(NamedTuple):
     topic: str
     partition: int
     offset: int
+
+
+async def take_new(
+    connection: Connection, consumer: str, received: Sequence[Received]
+) -> list[Received]:
+    """Record facts as taken in; those that were not before, in order, each once."""
+    fresh = await record_new(
+        connection,
+        consumer,
+        [(each.envelope.source, each.envelope.id) for each in received],
+        [(each.topic, each.partition, each.offset) for each in received],
+    )
+    taken: list[Received] = []
+    for each in received:
+        key = (each.envelope.source, str(each.envelope.id))
+        if key in fresh:
+            fresh.discard(key)
+            taken.append(each)
+    return taken
 
 
 async def record_new(

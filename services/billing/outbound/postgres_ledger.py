@@ -23,7 +23,7 @@ from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES
 from shared.ids import AccountId, ApiKeyHash, month_of
 from shared.kafka.producer import EventProducer
 from shared.postgres.errors import translate
-from shared.postgres.inbox import forget_before, record_new
+from shared.postgres.inbox import forget_before, take_new
 from shared.postgres.outbox import Written, mark_dirty, store_facts
 from shared.postgres.pool import Connection, Pool, in_transaction
 from shared.postgres.publications import Publications
@@ -46,19 +46,7 @@ class PostgresTransaction:
 
     async def take_new(self, facts: Sequence[Received]) -> list[Received]:
         """Record facts in the inbox; those that were not there, each once."""
-        fresh = await record_new(
-            self._connection,
-            _CONSUMER,
-            [(fact.envelope.source, fact.envelope.id) for fact in facts],
-            [(fact.topic, fact.partition, fact.offset) for fact in facts],
-        )
-        taken: list[Received] = []
-        for fact in facts:
-            key = (fact.envelope.source, str(fact.envelope.id))
-            if key in fresh:
-                fresh.discard(key)
-                taken.append(fact)
-        return taken
+        return await take_new(self._connection, _CONSUMER, facts)
 
     async def read_page(self, scope: Scope) -> Page:
         """The page of a scope, its accounts locked."""

@@ -16,7 +16,7 @@ from shared.events.codec import Received
 from shared.events.credential_health import CredentialChecked
 from shared.ids import AccountId, CredentialId
 from shared.postgres.errors import translate
-from shared.postgres.inbox import record_new
+from shared.postgres.inbox import take_new
 from shared.postgres.pool import Connection, Pool, in_transaction
 
 _CONSUMER: Final = "key-vault"
@@ -123,19 +123,7 @@ class _Facts:
 
     async def take_new(self, received: Sequence[Received]) -> list[Received]:
         """Record facts in the inbox; those that were not there, each once."""
-        fresh = await record_new(
-            self._connection,
-            _CONSUMER,
-            [(each.envelope.source, each.envelope.id) for each in received],
-            [(each.topic, each.partition, each.offset) for each in received],
-        )
-        taken: list[Received] = []
-        for each in received:
-            key = (each.envelope.source, str(each.envelope.id))
-            if key in fresh:
-                fresh.discard(key)
-                taken.append(each)
-        return taken
+        return await take_new(self._connection, _CONSUMER, received)
 
     async def add_usage(self, added: Mapping[UsageKey, Usage]) -> None:
         """Add to what was booked."""

@@ -330,21 +330,24 @@ def test_the_order_in_which_credentials_are_known_changes_nothing(
 @given(st.lists(_settings, min_size=1, max_size=4))
 def test_remembered_routes_are_those_found_anew(settings: list[Setting]) -> None:
     remembering = KnownRoutes()
-    asked_for = [(each, tuple(each.of(ACCOUNT)), tuple(each.shared)) for each in settings]
-    # each by its own wishes and by the first one's, for then only the credentials differ
-    for wishes in (None, settings[0]):
-        for setting, own, shared in [*asked_for, *asked_for]:
-            wanted = wishes or setting
-            asked_with = request(models=[MINI], provider=wanted.preferences)
-            access = Access(
-                caller=Caller(api_key_hash=KEY, member_id=wanted.member_id),
-                own=own,
-                platform=shared,
-                byok_only=wanted.byok_only,
-                providers=ADAPTERS,
-            )
-            for listed in MODELS.values():
-                assert remembering(listed, asked_with, access) == routes(listed, asked_with, access)
+    first = settings[0]
+    platform = tuple(first.shared)
+    own_of_each = [tuple(each.of(ACCOUNT)) for each in settings]
+    asked_for = [
+        *((each, own, tuple(each.shared)) for each, own in zip(settings, own_of_each, strict=True)),
+        *((first, own, platform) for own in own_of_each),  # nothing but own credentials differs
+    ]
+    for wanted, own, shared in [*asked_for, *asked_for]:
+        asked_with = request(models=[MINI], provider=wanted.preferences)
+        access = Access(
+            caller=Caller(api_key_hash=KEY, member_id=wanted.member_id),
+            own=own,
+            platform=shared,
+            byok_only=wanted.byok_only,
+            providers=ADAPTERS,
+        )
+        for listed in MODELS.values():
+            assert remembering(listed, asked_with, access) == routes(listed, asked_with, access)
 
 
 @given(_settings, _failures)
