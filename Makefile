@@ -40,8 +40,8 @@ demo: $(READY) ## start everything and walk through its story, each step checked
 
 ##@ Operators
 
-.PHONY: account account-policy api-key-policy credit refund correct platform-credential catalog-publish
-.PHONY: vault-policies vault-rotate vault-retire audit-verify replay reconcile seal-month
+.PHONY: account account-policy api-key-policy management-key credit refund correct platform-credential catalog-publish
+.PHONY: vault-policies vault-rotate vault-retire audit-verify replay reconcile acknowledge seal-month
 account: $(READY) ## make an account: NAME=; the last line is JSON with its keys, shown once
 	$(call need,NAME,NAME=acme)
 	$(OPERATIONS) account --name "$$NAME"
@@ -60,6 +60,11 @@ api-key-policy: $(READY) ## change an API key: KEY_HASH= (sha256sum of the key) 
 	$(call need,KEY_HASH,KEY_HASH=9f86d0... BYOK_ONLY=true)
 	$(call need,BYOK_ONLY,KEY_HASH=9f86d0... BYOK_ONLY=true)
 	$(OPERATIONS) api-key-policy --key-hash "$$KEY_HASH" --byok-only "$$BYOK_ONLY"
+
+management-key: $(READY) ## an account's management keys: ACCOUNT= [NEW=1] (shown once) [DISABLE=hash]
+	$(call need,ACCOUNT,ACCOUNT=01a2... NEW=1)
+	$(OPERATIONS) management-key --account "$$ACCOUNT" $(if $(filter 1 true,$(NEW)),--new) \
+		$${DISABLE:+--disable "$$DISABLE"}
 
 credit: $(READY) ## top up: ACCOUNT= AMOUNT=5.00 [KEY=once-only] [KIND=promotion]
 	$(call need,ACCOUNT,ACCOUNT=01a2... AMOUNT=5.00)
@@ -106,6 +111,15 @@ audit-verify: $(READY) ## check that nobody changed the audit of credentials: ea
 
 reconcile: $(READY) ## compare Kafka, the books and published state both ways: [FROM=2026-10-01] [TO=] (UTC); exit 1 if anything differs
 	$(BILLING_OPERATIONS) reconcile $${FROM:+--from "$$FROM"} $${TO:+--to "$$TO"}
+
+acknowledge: $(READY) ## keep what was decided about a dead letter, so that reconcile passes it: TOPIC= PARTITION= OFFSET= REASON= BY=
+	$(call need,TOPIC,TOPIC=inference.generations PARTITION=3 OFFSET=17 REASON="given by make correct" BY=ada)
+	$(call need,PARTITION,TOPIC=inference.generations PARTITION=3 OFFSET=17 REASON="given by make correct" BY=ada)
+	$(call need,OFFSET,TOPIC=inference.generations PARTITION=3 OFFSET=17 REASON="given by make correct" BY=ada)
+	$(call need,REASON,TOPIC=inference.generations PARTITION=3 OFFSET=17 REASON="given by make correct" BY=ada)
+	$(call need,BY,TOPIC=inference.generations PARTITION=3 OFFSET=17 REASON="given by make correct" BY=ada)
+	$(BILLING_OPERATIONS) acknowledge --topic "$$TOPIC" --partition "$$PARTITION" --offset "$$OFFSET" \
+		--reason "$$REASON" --by "$$BY"
 
 seal-month: $(READY) ## close a month that is over and reconciles, and keep its count, sum and hash: MONTH=2026-10
 	$(call need,MONTH,MONTH=2026-10)

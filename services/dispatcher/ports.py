@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
@@ -62,9 +62,17 @@ class Provider(Protocol):
         ...
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
-        """A vector for each input, in as many calls as the provider needs for them."""
+        """A vector for each input, in as many calls as the provider needs for them.
+
+        Of several calls `tell_usage` hears what they counted as each is answered: it was used though
+        another one fails, or the caller gives up.
+        """
         ...
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:

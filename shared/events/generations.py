@@ -18,11 +18,17 @@ Operation = Literal["chat", "embeddings"]
 
 
 class RequestOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client says of itself in its headers, printable and cut; a referer without its query."""
+    """What a client says of itself in its headers, printable and cut; a referer without its query.
+
+    `external_user` and `session_id` are what it names its own user and session by: identifiers of at
+    most 256 characters without control characters, as it gave them.
+    """
 
     http_referer: str | None = None
     app_title: str | None = None
     user_agent: str | None = None
+    external_user: str | None = None
+    session_id: str | None = None
 
 
 class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,7 +36,10 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     `credential_label` is the key masked to its last characters as it was then. `prices` are list
     prices at the time, told of attempts that failed: those of the one that answered are the
-    generation's own.
+    generation's own. `upstream_id` is the provider's own id of what it answered, by which it can be
+    asked about it: at most 256 characters of printable ASCII. `usage` is what the provider counted of
+    an attempt that failed all the same, such as the batches of embeddings that were done: it costs
+    whoever's key it was at the provider, and nobody is charged for it here.
     """
 
     provider: str
@@ -43,6 +52,8 @@ class AttemptReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     failure: str | None = None
     latency_ms: int
     prices: Prices | None = None
+    upstream_id: str | None = None
+    usage: Usage | None = None
 
 
 class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

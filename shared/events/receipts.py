@@ -42,7 +42,7 @@ class QueryReceipts(Event, frozen=True, kw_only=True):
 
 
 class QueryActivity(Event, frozen=True, kw_only=True):
-    """What was used from `first_day` to `last_day`, by day, model and endpoint.
+    """What was used from `first_day` to `last_day`, by day, model, endpoint and operation.
 
     `group_by` divides these rows further. `api_key_hashes` None means all keys.
     """
@@ -139,6 +139,7 @@ class ActivityRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     model: str
     provider: str
     endpoint: str
+    operation: Operation = "chat"
     api_key_hash: ApiKeyHash | None = None
     credential_id: CredentialId | None = None
     requests: int

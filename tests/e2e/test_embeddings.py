@@ -122,6 +122,29 @@ async def test_a_key_that_fails_gives_way_to_credits(product: Product) -> None:
     assert len(await product.provider_calls(secret)) == 1  # it is cooling down
 
 
+async def test_batches_that_were_done_before_one_failed_are_in_the_receipt_and_cost_nothing(
+    product: Product,
+) -> None:
+    account = await product.make_account(credits_nano_usd=FIVE_DOLLARS, free_requests=0)
+    secret = f"ABSK{account.account_id.replace('-', '')}"
+    await product.add_credential(account, provider="amazon-bedrock", key=secret, always_use=True)
+    # one text a call and eight at once: the one that fails begins when another was answered
+    limited = {"kind": "status", "status": 429}
+    await product.script(secret, [*[{"kind": "ok"}] * 8, limited])
+    body = {"model": TITAN, "input": ["one word"] * 20}
+    answer = await product.request("POST", "/embeddings", key=account.api_key, body=body)
+    assert answer.status == 429
+    path = f"/generation?id={answer.headers['X-Generation-Id']}"
+    receipt = (await product.request("GET", path, key=account.api_key)).json["data"]
+    (failed,) = receipt["provider_responses"]
+    calls = await product.provider_calls(secret)
+    done = sum(call["usage"]["prompt_tokens"] for call in calls if call["usage"])
+    assert (failed["failure"], failed["usage"]) == ("rate_limited", "measured")
+    assert 0 < failed["tokens_prompt"] <= done
+    assert (receipt["total_cost"], receipt["charge"]["kind"]) == (0, "nothing")
+    assert receipt["tokens_prompt"] is None
+
+
 async def test_always_use_this_key_lets_its_429_reach_the_client(product: Product) -> None:
     account = await product.make_account(credits_nano_usd=FIVE_DOLLARS)
     secret = f"sk-always-{account.account_id}"

@@ -17,6 +17,7 @@ from deploy.product import Account, Answer, Product
 from shared.ids import new_generation_id
 from shared.money import NANO_PER_USD
 from tests.e2e.test_story import FIVE_DOLLARS, list_cost
+from tests.support.canary import Search
 from tests.support.wait_until import wait_until
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
@@ -76,6 +77,62 @@ async def test_a_fallback_is_explained_attempt_by_attempt(product: Product) -> N
     await product.request("DELETE", f"/byok/{second['id']}", key=account.management_key)
     later = await receipt_of(product, account, answer.headers["X-Generation-Id"])
     assert later["credential"] == {"id": second["id"], "label": second["label"], "name": None}
+
+
+async def test_a_receipt_names_the_answer_and_the_clients_own_user_and_session(
+    product: Product,
+) -> None:
+    account = await product.make_account(credits_nano_usd=FIVE_DOLLARS)
+    secret = f"sk-named-{account.account_id}"
+    await product.add_credential(account, key=secret)
+    user, session = f"user-{account.account_id}", f"session-{account.account_id}"
+    for stream in (False, True):
+        answer = await product.complete(
+            account, "words=3", stream=stream, user=user, session_id=session
+        )
+        receipt = await receipt_of(product, account, answer.headers["X-Generation-Id"])
+        call = (await product.provider_calls(secret))[-1]
+        assert receipt["upstream_id"] == receipt["provider_responses"][-1]["id"] == call["id"]
+        assert (receipt["external_user"], receipt["session_id"]) == (user, session)
+        assert receipt["api_type"] == "completions"
+    embedded = await product.request(
+        "POST",
+        "/embeddings",
+        key=account.api_key,
+        body={"model": "openai/text-embedding-3-small", "input": "hello there", "user": user},
+        headers={"X-Session-Id": session},
+    )
+    receipt = await receipt_of(product, account, embedded.headers["X-Generation-Id"])
+    assert (receipt["external_user"], receipt["session_id"]) == (user, session)
+    assert receipt["api_type"] == "embeddings"
+    path = f"/activity?date={today()}"
+    rows = exact(await product.request("GET", path, key=account.management_key))["data"]
+    assert {(row["api_type"], row["model"], row["requests"]) for row in rows} == {
+        ("completions", "openai/gpt-4o", 2),
+        ("embeddings", "openai/text-embedding-3-small", 1),
+    }
+    unnamed = await product.complete(account, "words=3")
+    receipt = await receipt_of(product, account, unnamed.headers["X-Generation-Id"])
+    assert (receipt["external_user"], receipt["session_id"]) == (None, None)
+    # they are the account's to know, not the operators' logs and metrics to keep
+    search = Search(product.stack, (user, session), besides=())
+    logs = list(product.stack.places.logs.iterdir())
+    assert [log.name for log in logs if search.hit(log.read_bytes())] == []
+    assert [place async for place in search.metrics()] == []
+
+
+async def test_a_user_that_is_no_identifier_is_refused_by_its_name(product: Product) -> None:
+    account = await product.make_account(credits_nano_usd=FIVE_DOLLARS)
+    wrong: list[dict[str, Any]] = [
+        {"user": "two\nlines"},
+        {"user": "x" * 257},
+        {"session_id": "\x1b"},
+    ]
+    for fields in wrong:
+        (name,) = fields
+        refused = await product.complete(account, **fields)
+        assert refused.status == 400
+        assert refused.json["error"]["message"].startswith(f"{name}: ")
 
 
 async def test_a_generation_is_nobody_elses(product: Product) -> None:

@@ -5,19 +5,28 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.operations import AnyRequest
-from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
+from services.dispatcher.domain.reply import Embeddings, StreamPiece, UsageSeen, WholeReply
 from services.dispatcher.domain.request import ChatRequest, ProviderPreferences
 from services.dispatcher.ports import ProviderSecret
 
 StreamStep = StreamPiece | asyncio.Event | Callable[[], None] | Exception
 """A piece, an event to wait for, something to do in passing, or a bug."""
 Script = (
-    WholeReply | Embeddings | ProviderFailure | Exception | asyncio.Event | Sequence[StreamStep]
+    WholeReply
+    | Embeddings
+    | ProviderFailure
+    | Exception
+    | asyncio.Event
+    | UsageSeen
+    | Sequence[StreamStep]
 )
-"""One call: a whole reply, vectors, a failure, a bug, an event to wait for, or a stream's steps."""
+"""One call: a whole reply, vectors, a failure, a bug, or a stream's steps.
+
+Before any but the last of them, an event to wait for, or what is counted of embeddings so far.
+"""
 
 _NOTHING_ASKED = ChatRequest(
     models=(), preferences=ProviderPreferences(), stream=False, max_tokens=None, fields={}
@@ -54,20 +63,32 @@ class ScriptedProvider:
         raise AssertionError("another operation's script for a plain call")
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
         """As `complete`."""
-        script = await self._answer(attempt, secret, request)
+        script = await self._answer(attempt, secret, request, tell_usage)
         if isinstance(script, Embeddings | ProviderFailure):
             return script
         raise AssertionError("another operation's script for embeddings")
 
     async def _answer(
-        self, attempt: Attempt, secret: ProviderSecret, request: AnyRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: AnyRequest,
+        tell_usage: TellUsage = untold,
     ) -> Script:
         script = self._next(attempt, secret, request)
         call = self.calls[-1]
-        while isinstance(script, asyncio.Event):
+        while isinstance(script, asyncio.Event | UsageSeen):
+            if isinstance(script, UsageSeen):
+                tell_usage(script.usage)
+                script = self.scripts.pop(0)
+                continue
             try:
                 await script.wait()
             except asyncio.CancelledError:

@@ -219,7 +219,7 @@ class Playback:
             headers={
                 "Content-Type": content_type,
                 "Cache-Control": "no-cache",
-                "x-request-id": self.call.id,
+                **self._request_id(),
             }
         )
         self.call.status = 200
@@ -229,10 +229,15 @@ class Playback:
     def _json(
         self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> web.Response:
-        all_headers = {"Content-Type": "application/json", "x-request-id": self.call.id}
+        all_headers = {"Content-Type": "application/json", **self._request_id()}
         if headers:
             all_headers |= headers
         return web.Response(body=body, status=status, headers=all_headers)
+
+    def _request_id(self) -> dict[str, str]:
+        """AWS names its answers in a header alone."""
+        name = "x-amzn-RequestId" if self.call.wire == "bedrock" else "x-request-id"
+        return {name: self.call.id}
 
     def _used(self, answer: Answer, pieces: int) -> None:
         """Note what a stream has used so far: a word a piece, a tool call all at once."""

@@ -1,4 +1,4 @@
-"""What was used, added up by day, model, endpoint, API key and credential."""
+"""What was used, added up by day, model, endpoint, API key, credential and operation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from datetime import date
 from typing import TypeAlias
 
 from services.billing.domain.generation import Finished, SettlementKind, day_of_generation
+from shared.events.generations import Operation
 from shared.ids import AccountId, ApiKeyHash
 
 SHARED = ""
 """The credential of shared capacity, which is none of the account's."""
 
-ActivityKey: TypeAlias = tuple[AccountId, date, str, str, str, ApiKeyHash, str]
-"""Account, day, model, provider, endpoint, API key, credential."""
+ActivityKey: TypeAlias = tuple[AccountId, date, str, str, str, ApiKeyHash, str, Operation]
+"""Account, day, model, provider, endpoint, API key, credential, operation."""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ def activity_of(finished: Iterable[Finished]) -> dict[ActivityKey, Used]:
             fact.endpoint or "",
             settlement.api_key_hash,
             settlement.credential_id or SHARED,
+            fact.operation,
         )
         used = activity.get(key)
         if used is None:

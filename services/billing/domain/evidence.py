@@ -142,7 +142,7 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True, tag="waiting"):
 
 
 class Published(msgspec.Struct, frozen=True, array_like=True, tag="published"):
-    """An `AccountBalance` on `billing.accounts`; `used` counts what runs as well."""
+    """An `AccountBalance` on `billing.accounts`; `used` and `list_cost_used` with what runs."""
 
     offset: int
     is_certain: bool
@@ -151,16 +151,28 @@ class Published(msgspec.Struct, frozen=True, array_like=True, tag="published"):
     held: Decimal
     month: str
     used: int
+    list_cost_used: Decimal
     policy_version: int
+    fee_percent: Decimal
+    allotment_rule: str
+    free_requests: int
+    free_list_cost: Decimal
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, tag="kept"):
-    """A row of accounts; `is_dirty` says that its state is about to be published."""
+    """A row of accounts; `is_dirty` says that its state is about to be published.
+
+    Of its fee policy what is its own, None for the installation's.
+    """
 
     version: int
     available: Decimal
     held: Decimal
     policy_version: int
+    fee_percent: Decimal | None
+    allotment_rule: str | None
+    free_requests: int | None
+    free_list_cost: Decimal | None
     is_dirty: bool
 
 
@@ -169,6 +181,7 @@ class Allotted(msgspec.Struct, frozen=True, array_like=True, tag="allotted"):
 
     month: str
     used: int
+    list_cost_used: Decimal
 
 
 Evidence: TypeAlias = (

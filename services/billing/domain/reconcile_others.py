@@ -1,6 +1,6 @@
 """Deliveries, movements without a generation, and accounts, each as its places tell it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from services.billing.domain.difference import DifferenceKind
 from services.billing.domain.evidence import (
@@ -146,14 +146,40 @@ def _account(name: str, evidence: Sequence[Evidence]) -> Findings:
         if row.version > 0:
             found.differ(wrong, subject, "state", kept="unpublished", expected=row.version)
         return found
-    used = sum(each.used for each in of(evidence, Allotted) if each.month == last.month)
     for what, kept, expected in (
         ("version", last.version, row.version),
         ("credits", int(last.credits), int(row.available)),
         ("held", int(last.held), int(row.held)),
-        ("policy version", last.policy_version, row.policy_version),
-        (f"allotment used of {last.month}", last.used, used),
+        *_policy(last, row),
+        *_allotment(last, of(evidence, Allotted)),
     ):
         what_where = f"published {what} at offset {last.offset}"
         found.equal(wrong, subject, what_where, kept=kept, expected=expected)
     return found
+
+
+def _policy(last: Published, row: Kept) -> Iterable[tuple[str, object, object]]:
+    """The fee policy as published beside what of it is the account's own.
+
+    The installation's is not compared: a state keeps the one of the process that published it.
+    """
+    yield "policy version", last.policy_version, row.policy_version
+    for what, kept, own in (
+        ("fee percent", last.fee_percent, row.fee_percent),
+        ("allotment rule", last.allotment_rule, row.allotment_rule),
+        ("free requests", last.free_requests, row.free_requests),
+        ("free list cost", last.free_list_cost, row.free_list_cost),
+    ):
+        if own is not None:
+            yield what, kept, own
+
+
+def _allotment(
+    last: Published, allotted: Sequence[Allotted]
+) -> Iterable[tuple[str, object, object]]:
+    """What was used of the allotment of the month that the state is about, by both rules."""
+    rows = [each for each in allotted if each.month == last.month]
+    used = sum(each.used for each in rows)
+    list_cost = sum(int(each.list_cost_used) for each in rows)
+    yield f"allotment used of {last.month}", last.used, used
+    yield f"list cost used of {last.month}", int(last.list_cost_used), list_cost

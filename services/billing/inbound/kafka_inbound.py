@@ -18,6 +18,8 @@ from shared.kafka.producer import EventProducer
 FACTS_GROUP: Final = "billing.facts"
 _COMMANDS_GROUP: Final = "billing.commands"
 _QUERIES_GROUP: Final = "billing.queries"
+CONSUMERS_OF_MONEY: Final = frozenset({FACTS_GROUP, _COMMANDS_GROUP})
+"""What these put aside may be money that is missing; an unanswered question is none."""
 
 
 def facts_consumer(

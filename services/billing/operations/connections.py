@@ -1,20 +1,25 @@
 """Builds what operators' commands work with: beside `wiring.py` the only file that names adapters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Protocol
 
 from services.billing.config import BillingConfig
+from services.billing.domain.dead_letter import Acknowledgement, Position
 from services.billing.domain.period import Period, first_moment
-from services.billing.inbound.kafka_inbound import FACTS_GROUP
+from services.billing.inbound.kafka_inbound import CONSUMERS_OF_MONEY, FACTS_GROUP
 from services.billing.outbound.kafka_evidence import KafkaEvidence
 from services.billing.outbound.kafka_history import KafkaHistory
+from services.billing.outbound.postgres_acknowledgements import PostgresAcknowledgements
 from services.billing.outbound.postgres_rebuild import PostgresRebuild
 from services.billing.outbound.postgres_seals import PostgresSeals
 from services.billing.outbound.postgres_snapshot import open_snapshot
 from services.billing.outbound.spilled_gathering import open_gathering
 from services.billing.ports.reconciliation import Reconciled
+from services.billing.use_cases.acknowledge import NotThere, acknowledge
 from services.billing.use_cases.reconcile import Reconcile, Tell
 from services.billing.use_cases.seal_month import NotSealed, Sealed, seal_month
 from shared.clock import Clock
@@ -30,6 +35,27 @@ async def open_replay(config: BillingConfig) -> AsyncIterator[tuple[KafkaHistory
         pool.acquire() as connection,
     ):
         yield history, PostgresRebuild(connection)
+
+
+class Acknowledge(Protocol):
+    """Keeps a decision about a dead letter. Raises Unavailable."""
+
+    def __call__(
+        self, position: Position, *, reason: str, by: str
+    ) -> Awaitable[Acknowledgement | NotThere]:
+        """The decision that is kept, which may be an earlier one."""
+        ...
+
+
+@asynccontextmanager
+async def open_acknowledging(config: BillingConfig) -> AsyncIterator[Acknowledge]:
+    """What keeps a decision; nothing is migrated or published."""
+    async with open_pool(config.postgres, application_name="billing-tool") as pool:
+        yield partial(
+            acknowledge,
+            history=_evidence(config),
+            acknowledgements=PostgresAcknowledgements(pool),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +88,7 @@ async def open_reconciling(
     async with open_pool(config.postgres, application_name="billing-tool") as pool:
         places = Reconciled(
             snapshot=lambda: open_snapshot(pool),
-            history=KafkaEvidence(config.kafka, facts_group=FACTS_GROUP),
+            history=_evidence(config),
             gathering=open_gathering,
         )
         yield Reconciling(
@@ -71,3 +97,9 @@ async def open_reconciling(
             seals=PostgresSeals(pool),
             clock=clock,
         )
+
+
+def _evidence(config: BillingConfig) -> KafkaEvidence:
+    return KafkaEvidence(
+        config.kafka, facts_group=FACTS_GROUP, consumers_of_money=CONSUMERS_OF_MONEY
+    )

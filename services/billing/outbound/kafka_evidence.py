@@ -5,6 +5,7 @@ No group is joined and nothing is committed; memory does not grow with the topic
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, contextmanager
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from services.billing.domain.dead_letter import DeadLetter, distinct
 from services.billing.domain.evidence import (
     ACCOUNT,
     EVENT,
@@ -29,10 +31,10 @@ from services.billing.domain.evidence import (
 from services.billing.domain.fact import checked_fact
 from services.billing.domain.period import CLOCKS_APART, Period
 from services.billing.domain.settle import delivered_cost
+from services.billing.outbound.dead_letters import dead_letter
 from services.billing.ports.reconciliation import Begins, Ends, Row, Starts
 from shared.errors import PoisonRecord, Unavailable
 from shared.events.billing import AccountBalance
-from shared.events.dead_letters import DeadLettered
 from shared.events.envelope import Event
 from shared.events.fees import CreditsCharged, FeeDeducted, FeeWaived
 from shared.events.generations import GenerationAbandoned, GenerationFinished
@@ -46,16 +48,22 @@ _SECONDS_MAX: Final = 30.0
 _RECORDS_AT_ONCE: Final = 2_000
 _GATHER_SECONDS: Final = 0.02
 DEAD_LETTERS_MAX: Final = 100_000
-"""Dead letters are kept in memory by their place; more of them need a person, not a program."""
+"""Dead letters are kept in memory; more of them need a person, not a program."""
 
 
 class KafkaEvidence:
     """The port KafkaRecords."""
 
-    def __init__(self, config: KafkaConfig, *, facts_group: str) -> None:
-        """`facts_group` is the group whose committed offsets say what must be booked."""
+    def __init__(
+        self, config: KafkaConfig, *, facts_group: str, consumers_of_money: AbstractSet[str]
+    ) -> None:
+        """`facts_group` is the group whose committed offsets say what must be booked.
+
+        What `consumers_of_money` put aside may be money that is missing.
+        """
         self._config = config
         self._facts_group = facts_group
+        self._consumers_of_money = consumers_of_money
 
     async def starts(self, period: Period) -> Starts:
         """Where to begin reading, and how far the group has certainly come; before a snapshot."""
@@ -98,26 +106,20 @@ class KafkaEvidence:
                 found.append({tp.partition: begin for tp, begin in begins.items()})
         return Begins(facts=found[0], fees=found[1])
 
-    async def dead_letters(self, ends: Ends) -> dict[tuple[int, int], str]:
-        """Partition and offset of the facts that billing put aside, with the reasons."""
-        places: dict[tuple[int, int], str] = {}
+    async def dead_letters(self, ends: Ends) -> Sequence[DeadLetter]:
+        """What billing put aside of what moves money, and payments that were not booked."""
+        found: list[DeadLetter] = []
         async for records in self._read(DEAD_LETTERS, {}, ends.dead_letters):
-            for record in records:
-                event = _event(record)
-                if (
-                    isinstance(event, DeadLettered)
-                    and event.topic == INFERENCE_GENERATIONS.name
-                    and event.consumer == self._facts_group
-                ):
-                    places[event.partition, event.offset] = event.reason
-            if len(places) > DEAD_LETTERS_MAX:
-                raise Unavailable("kafka", f"over {DEAD_LETTERS_MAX} dead letters of facts")
-        return places
+            letters = (_letter(record, self._consumers_of_money) for record in records)
+            found += [each for each in letters if each is not None]
+            if len(found) > DEAD_LETTERS_MAX:
+                raise Unavailable("kafka", f"over {DEAD_LETTERS_MAX} dead letters about money")
+        return distinct(found)
 
     async def facts(
-        self, starts: Starts, ends: Ends, period: Period, dead: Mapping[tuple[int, int], str]
+        self, starts: Starts, ends: Ends, period: Period, dead: AbstractSet[tuple[int, int]]
     ) -> AsyncIterator[Sequence[Row]]:
-        """Facts that are no dead letters, and their deliveries."""
+        """Facts, and their deliveries, but those at these partitions and offsets."""
         async for records in self._read(INFERENCE_GENERATIONS, starts.facts, ends.facts):
             rows: list[Row] = []
             for record in records:
@@ -151,7 +153,12 @@ class KafkaEvidence:
                         held=Decimal(event.held_nano_usd),
                         month=event.month,
                         used=event.allotment_used,
+                        list_cost_used=Decimal(event.list_cost_used_nano_usd),
                         policy_version=event.policy_version,
+                        fee_percent=event.fee_percent,
+                        allotment_rule=event.allotment_rule,
+                        free_requests=event.free_requests,
+                        free_list_cost=Decimal(event.free_list_cost_nano_usd),
                     ),
                 )
                 for record in records
@@ -244,6 +251,13 @@ def _event(record: Any) -> Event | None:
     """The event, or None for a tombstone and for what cannot be read."""
     try:
         return None if record.value is None else decode_record(record).event
+    except PoisonRecord:
+        return None
+
+
+def _letter(record: Any, consumers: AbstractSet[str]) -> DeadLetter | None:
+    try:
+        return dead_letter(decode_record(record), consumers)
     except PoisonRecord:
         return None
 

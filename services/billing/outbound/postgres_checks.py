@@ -1,11 +1,14 @@
 """Adds the whole books up, from their rows, for `check_books`."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 from services.billing.ports.ledger import AccountCheck, Books
 from shared.ids import AccountId
 from shared.postgres.pool import Connection
 
+_Compared: TypeAlias = Sequence[tuple[str, str, str]]
+"""What is compared, under which name it is kept, and under which one it is worked out anew."""
 _SECONDS_MAX: Final = 300
 _TOTALS: Final = """
 select count(*) as transfers, coalesce(sum(amount_nano_usd), 0) as amount from transfers
@@ -46,17 +49,36 @@ with sides as (
     group by 1
 ), open_holds as (
     select account_id, sum(amount_nano_usd) as held from holds where is_open group by 1
-), reserved as (
-    select account_id, count(*) as reserved, sum(worst_case_nano_usd) as list_cost_reserved
-    from holds where is_open and waived group by 1
-), promised as (
-    select account_id, sum(reserved) as reserved, sum(used) as used,
-           sum(list_cost_reserved_nano_usd) as list_cost_reserved,
-           sum(list_cost_used_nano_usd) as list_cost_used
-    from allotments group by 1
+)
+select * from (
+    select account_id,
+           available_nano_usd as available, coalesce(replayed.available, 0) as available_replayed,
+           held_nano_usd as held, coalesce(replayed.held, 0) as held_replayed,
+           coalesce(open_holds.held, 0) as held_open,
+           coalesce(moved.credits, 0) as moved, coalesce(booked.credits, 0) as moved_booked,
+           coalesce(moved.uncollected, 0) as uncollected,
+           coalesce(booked.uncollected, 0) as uncollected_booked
+    from accounts
+    full join replayed using (account_id)
+    left join open_holds using (account_id)
+    left join moved using (account_id)
+    left join booked using (account_id)
+) as compared
+where available is distinct from available_replayed or held is distinct from held_replayed
+   or held is distinct from held_open
+   or moved <> moved_booked or uncollected <> uncollected_booked
+order by account_id
+"""
+# A month's allotments beside the generations that started in it and the holds that run; only where
+# they differ.
+_WRONG_ALLOTMENTS: Final = """
+with reserved as (
+    select account_id, month, count(*) as reserved_open,
+           sum(worst_case_nano_usd) as list_cost_reserved_open
+    from holds where is_open and waived group by 1, 2
 ), counted as (
-    select account_id, count(*) as used,
-           sum(list_cost_nano_usd) filter (where kind = 'fee_waived') as list_cost_used
+    select account_id, coalesce(corrects_month, month) as month, count(*) as used_counted,
+           sum(list_cost_nano_usd) filter (where kind = 'fee_waived') as list_cost_used_counted
     from generations
     where kind in ('fee_waived', 'fee_deducted') and not exists (
         select from abandonments
@@ -64,37 +86,23 @@ with sides as (
           and abandonments.generation_id = generations.generation_id
           and abandonments.kind = 'abandoned'
     )
-    group by 1
+    group by 1, 2
 )
 select * from (
-    select account_id,
-           available_nano_usd as available, coalesce(replayed.available, 0) as available_replayed,
-           held_nano_usd as held, coalesce(replayed.held, 0) as held_replayed,
-           coalesce(open_holds.held, 0) as held_open,
-           coalesce(promised.reserved, 0) as reserved,
-           coalesce(reserved.reserved, 0) as reserved_open,
-           coalesce(promised.used, 0) as used, coalesce(counted.used, 0) as used_counted,
-           coalesce(promised.list_cost_reserved, 0) as list_cost_reserved,
-           coalesce(reserved.list_cost_reserved, 0) as list_cost_reserved_open,
-           coalesce(promised.list_cost_used, 0) as list_cost_used,
-           coalesce(counted.list_cost_used, 0) as list_cost_used_counted,
-           coalesce(moved.credits, 0) as moved, coalesce(booked.credits, 0) as moved_booked,
-           coalesce(moved.uncollected, 0) as uncollected,
-           coalesce(booked.uncollected, 0) as uncollected_booked
-    from accounts
-    full join replayed using (account_id)
-    left join open_holds using (account_id)
-    left join reserved using (account_id)
-    left join promised using (account_id)
-    left join counted using (account_id)
-    left join moved using (account_id)
-    left join booked using (account_id)
+    select account_id, month,
+           coalesce(reserved, 0) as reserved, coalesce(reserved_open, 0) as reserved_open,
+           coalesce(used, 0) as used, coalesce(used_counted, 0) as used_counted,
+           coalesce(list_cost_reserved_nano_usd, 0) as list_cost_reserved,
+           coalesce(list_cost_reserved_open, 0) as list_cost_reserved_open,
+           coalesce(list_cost_used_nano_usd, 0) as list_cost_used,
+           coalesce(list_cost_used_counted, 0) as list_cost_used_counted
+    from allotments
+    full join reserved using (account_id, month)
+    full join counted using (account_id, month)
 ) as compared
-where available is distinct from available_replayed or held is distinct from held_replayed
-   or held is distinct from held_open or reserved <> reserved_open or used <> used_counted
+where reserved <> reserved_open or used <> used_counted
    or list_cost_reserved <> list_cost_reserved_open or list_cost_used <> list_cost_used_counted
-   or moved <> moved_booked or uncollected <> uncollected_booked
-order by account_id
+order by account_id, month
 """
 _GENERATIONS: Final = "select kind, count(*) as rows from generations group by 1 order by 1"
 _HOLDS: Final = """
@@ -124,16 +132,18 @@ select count(*) filter (where came_in is null) as waiting,
        ) as wrong
 from known full join reported using (payment_id)
 """
-_COMPARED: Final = (
+_COMPARED: Final[_Compared] = (
     ("available_nano_usd", "available", "available_replayed"),
     ("held_nano_usd", "held", "held_replayed"),
     ("held_by_open_holds_nano_usd", "held", "held_open"),
+    ("moved_nano_usd", "moved", "moved_booked"),
+    ("uncollected_of_refunds_nano_usd", "uncollected", "uncollected_booked"),
+)
+_ALLOTMENTS_COMPARED: Final[_Compared] = (
     ("allotment_reserved", "reserved", "reserved_open"),
     ("allotment_used", "used", "used_counted"),
     ("allotment_list_cost_reserved_nano_usd", "list_cost_reserved", "list_cost_reserved_open"),
     ("allotment_list_cost_used_nano_usd", "list_cost_used", "list_cost_used_counted"),
-    ("moved_nano_usd", "moved", "moved_booked"),
-    ("uncollected_of_refunds_nano_usd", "uncollected", "uncollected_booked"),
 )
 
 
@@ -144,6 +154,7 @@ async def read_books(connection: Connection) -> Books:
         totals = await connection.fetchrow(_TOTALS, timeout=_SECONDS_MAX)
         balances = await connection.fetch(_BALANCES, timeout=_SECONDS_MAX)
         wrong = await connection.fetch(_WRONG, timeout=_SECONDS_MAX)
+        allotments = await connection.fetch(_WRONG_ALLOTMENTS, timeout=_SECONDS_MAX)
         kinds = await connection.fetch(_GENERATIONS, timeout=_SECONDS_MAX)
         holds = await connection.fetchrow(_HOLDS, timeout=_SECONDS_MAX)
         payments = await connection.fetchrow(_PAYMENTS, timeout=_SECONDS_MAX)
@@ -162,15 +173,30 @@ async def read_books(connection: Connection) -> Books:
         wrong_holds=holds["wrong"],
         wrong_payments=payments["wrong"],
         waiting_payments=payments["waiting"],
-        wrong_accounts=tuple(
-            AccountCheck(
-                account_id=AccountId(row["account_id"]),
-                differences={
-                    name: (int(row[kept] or 0), int(row[replayed]))
-                    for name, kept, replayed in _COMPARED
-                    if row[kept] != row[replayed]
-                },
-            )
-            for row in wrong
-        ),
+        wrong_accounts=_wrong_accounts(wrong, allotments),
     )
+
+
+def _wrong_accounts(accounts: Sequence[Any], allotments: Sequence[Any]) -> tuple[AccountCheck, ...]:
+    """What differs of each account, what is of one month under its name."""
+    differences: dict[str, dict[str, tuple[int, int]]] = {}
+    for row in accounts:
+        differences.setdefault(row["account_id"], {}).update(_differing(row, _COMPARED))
+    for row in allotments:
+        of_month = {
+            f"{name} of {row['month']}": values
+            for name, values in _differing(row, _ALLOTMENTS_COMPARED).items()
+        }
+        differences.setdefault(row["account_id"], {}).update(of_month)
+    return tuple(
+        AccountCheck(account_id=AccountId(account_id), differences=found)
+        for account_id, found in sorted(differences.items())
+    )
+
+
+def _differing(row: Any, compared: _Compared) -> dict[str, tuple[int, int]]:
+    return {
+        name: (int(row[kept] or 0), int(row[replayed]))
+        for name, kept, replayed in compared
+        if row[kept] != row[replayed]
+    }

@@ -52,7 +52,7 @@ where r.account_id = $1 and r.generation_id > $2 and r.generation_id < $3
 order by r.generation_id limit $7
 """
 _ACTIVITY: Final = """
-select day, model, provider, endpoint,
+select day, model, provider, endpoint, operation,
        case when $7 then api_key_hash end as api_key_hash,
        case when $8 then credential_id end as credential_id,
        sum(requests)::bigint as requests,
@@ -67,8 +67,8 @@ where account_id = $1 and day between $2 and $3
   and ($4::text[] is null or api_key_hash = any($4))
   and ($5::text is null or credential_id = $5)
   and ($6::text is null or model = $6)
-group by 1, 2, 3, 4, 5, 6
-order by 1 desc, 2, 3, 4, 5, 6 limit $9
+group by 1, 2, 3, 4, 5, 6, 7
+order by 1 desc, 2, 3, 4, 5, 6, 7 limit $9
 """
 # Credits come in and are used, and nothing else changes them: what came in is what is left and used.
 _CREDITS: Final = """
@@ -132,6 +132,7 @@ class PostgresReads(ReadSide):
                 model=row["model"],
                 provider=row["provider"],
                 endpoint=row["endpoint"],
+                operation=row["operation"],
                 api_key_hash=row["api_key_hash"],
                 credential_id=row["credential_id"],
                 requests=row["requests"],

@@ -62,7 +62,7 @@ _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TRANSACTION_MAX: Final = timedelta(minutes=10)
 """No transaction of the books takes that long: whatever is older was there at the last look."""
 _FIRST_DAY: Final = "select coalesce(min(day), '9999-12-31') from receipts_replay"
-_KEYS: Final = "account_id, day, model, provider, endpoint, api_key_hash, credential_id"
+_KEYS: Final = "account_id, day, model, provider, endpoint, api_key_hash, credential_id, operation"
 _SUMS: Final = (
     "requests",
     "prompt_tokens",
@@ -95,7 +95,7 @@ where r.day >= $1 and g.kind <> 'nothing' and not exists (
     select from abandonments a
     where a.month = coalesce(g.corrects_month, g.month) and a.generation_id = g.generation_id and a.kind = 'abandoned'
 )
-group by 1, 2, 3, 4, 5, 6, 7
+group by 1, 2, 3, 4, 5, 6, 7, 8
 """  # noqa: S608 - constants only
 # Postings only ever add to the old table, so what they added since is a difference.
 _ADDED_SINCE: Final = f"""

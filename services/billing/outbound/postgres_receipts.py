@@ -32,13 +32,14 @@ RECEIPT_COLUMNS: Final = (
 )
 _ADD_ACTIVITY: Final = """
 insert into activity_days as known (
-    account_id, day, model, provider, endpoint, api_key_hash, credential_id, requests,
+    account_id, day, model, provider, endpoint, api_key_hash, credential_id, operation, requests,
     prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, credits_nano_usd,
     byok_list_cost_nano_usd)
 select * from unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-                     $12::bigint[], $13::numeric[], $14::numeric[])
-on conflict (account_id, day, model, endpoint, provider, api_key_hash, credential_id) do update set
+                     $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
+                     $12::bigint[], $13::bigint[], $14::numeric[], $15::numeric[])
+on conflict (account_id, day, model, endpoint, provider, api_key_hash, credential_id, operation)
+do update set
     requests = known.requests + excluded.requests,
     prompt_tokens = known.prompt_tokens + excluded.prompt_tokens,
     completion_tokens = known.completion_tokens + excluded.completion_tokens,
@@ -51,20 +52,20 @@ USED_BY: Final = """
     g.account_id, r.day, coalesce(g.model, '') as model, coalesce(g.provider, '') as provider,
     coalesce(g.endpoint, '') as endpoint, g.api_key_hash,
     case when g.is_byok then coalesce(g.credential_id, '') else '' end as credential_id,
-    count(*) as requests, sum(g.prompt_tokens)::bigint as prompt_tokens,
+    r.operation, count(*) as requests, sum(g.prompt_tokens)::bigint as prompt_tokens,
     sum(g.completion_tokens)::bigint as completion_tokens,
     sum(r.reasoning_tokens)::bigint as reasoning_tokens,
     sum(r.cached_tokens)::bigint as cached_tokens,
     sum(g.collected_nano_usd) as credits_nano_usd,
     sum(case when g.is_byok then g.list_cost_nano_usd else 0 end) as byok_list_cost_nano_usd
 """
-"""`activity_of` in SQL: columns of `receipts r` and `generations g`, grouped by the first seven."""
+"""`activity_of` in SQL: columns of `receipts r` and `generations g`, grouped by the first eight."""
 _GIVE_BACK: Final = f"""
 with gone as (
     select {USED_BY}
     from receipts r join generations g on g.month = r.month and g.generation_id = r.generation_id
     where (r.account_id, r.generation_id) in (select * from unnest($1::text[], $2::text[]))
-    group by 1, 2, 3, 4, 5, 6, 7
+    group by 1, 2, 3, 4, 5, 6, 7, 8
 )
 update activity_days as known set
     requests = known.requests - gone.requests,
@@ -76,9 +77,9 @@ update activity_days as known set
     byok_list_cost_nano_usd = known.byok_list_cost_nano_usd - gone.byok_list_cost_nano_usd
 from gone
 where (known.account_id, known.day, known.model, known.provider, known.endpoint,
-       known.api_key_hash, known.credential_id)
+       known.api_key_hash, known.credential_id, known.operation)
     = (gone.account_id, gone.day, gone.model, gone.provider, gone.endpoint, gone.api_key_hash,
-       gone.credential_id)
+       gone.credential_id, gone.operation)
 """  # noqa: S608 - constants only
 _DROP_EMPTY: Final = """
 delete from activity_days where account_id = any($1::text[]) and requests = 0

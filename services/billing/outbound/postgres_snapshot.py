@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.billing.domain.dead_letter import Acknowledgement
 from services.billing.domain.evidence import (
     ACCOUNT,
     EVENT,
@@ -30,6 +31,7 @@ from services.billing.domain.evidence import (
     subject,
 )
 from services.billing.domain.period import CLOCKS_APART, Period, first_id_at
+from services.billing.outbound.postgres_acknowledgements import read_acknowledgements
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.outbound.postgres_seals import (
     columns_of,
@@ -84,10 +86,15 @@ where topic = $1
 _OUTBOX: Final = "select records from outbox"
 _ACCOUNTS: Final = """
 select account_id, version, available_nano_usd, held_nano_usd, policy_version,
+       fee_percent, allotment_rule, free_requests, free_list_cost_nano_usd,
        exists (select from outbox_dirty where topic = $1 and key = account_id) as is_dirty
 from accounts
 """
-_ALLOTMENTS: Final = "select account_id, month, used + reserved as used from allotments"
+_ALLOTMENTS: Final = """
+select account_id, month, used + reserved as used,
+       list_cost_used_nano_usd + list_cost_reserved_nano_usd as list_cost_used
+from allotments
+"""
 
 
 class PostgresSnapshot:
@@ -126,6 +133,11 @@ class PostgresSnapshot:
                 yield [to_row(row) for row in batch]
         async for batch in self._batches(_OUTBOX):
             yield [row for stored in batch for row in _waiting(stored["records"])]
+
+    async def acknowledgements(self) -> list[Acknowledgement]:
+        """What was decided about dead letters."""
+        with translate():
+            return await read_acknowledgements(self._connection)
 
     async def seals(self) -> list[Seal]:
         """All seals, oldest first."""
@@ -268,9 +280,15 @@ def _kept(row: Any) -> Row:
         available=row["available_nano_usd"],
         held=row["held_nano_usd"],
         policy_version=row["policy_version"],
+        fee_percent=row["fee_percent"],
+        allotment_rule=row["allotment_rule"],
+        free_requests=row["free_requests"],
+        free_list_cost=row["free_list_cost_nano_usd"],
         is_dirty=row["is_dirty"],
     )
 
 
 def _allotted(row: Any) -> Row:
-    return subject(ACCOUNT, row["account_id"]), Allotted(month=row["month"], used=row["used"])
+    return subject(ACCOUNT, row["account_id"]), Allotted(
+        month=row["month"], used=row["used"], list_cost_used=row["list_cost_used"]
+    )

@@ -1,11 +1,13 @@
 """What comparing the books with everything around them needs from the world."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from services.billing.domain.dead_letter import Acknowledgement, DeadLetter
 from services.billing.domain.evidence import Evidence
 from services.billing.domain.period import Period
 from services.billing.ports.ledger import Books
@@ -87,6 +89,10 @@ class BooksSnapshot(Protocol):
         """
         ...
 
+    async def acknowledgements(self) -> list[Acknowledgement]:
+        """What was decided about dead letters."""
+        ...
+
     async def seals(self) -> list[Seal]:
         """All seals, oldest first."""
         ...
@@ -106,6 +112,16 @@ class BooksSnapshot(Protocol):
         ...
 
 
+class Acknowledgements(Protocol):
+    """What operators decided about dead letters. Raises Unavailable."""
+
+    async def store(
+        self, letters: Sequence[DeadLetter], *, reason: str, by: str
+    ) -> list[Acknowledgement]:
+        """Keep a decision about letters that have none, and return all decisions."""
+        ...
+
+
 class KafkaRecords(Protocol):
     """What stands in Kafka. All of it raises Unavailable."""
 
@@ -121,14 +137,14 @@ class KafkaRecords(Protocol):
         """What is still there; after everything was read."""
         ...
 
-    async def dead_letters(self, ends: Ends) -> dict[tuple[int, int], str]:
-        """Partition and offset of the facts that billing put aside, with the reasons."""
+    async def dead_letters(self, ends: Ends) -> Sequence[DeadLetter]:
+        """What billing put aside of what moves money, and payments that were not booked."""
         ...
 
     def facts(
-        self, starts: Starts, ends: Ends, period: Period, dead: Mapping[tuple[int, int], str]
+        self, starts: Starts, ends: Ends, period: Period, dead: AbstractSet[tuple[int, int]]
     ) -> AsyncIterator[Sequence[Row]]:
-        """Facts that are no dead letters, and their deliveries."""
+        """Facts, and their deliveries, but those at these partitions and offsets."""
         ...
 
     def fees(self, starts: Starts, ends: Ends, period: Period) -> AsyncIterator[Sequence[Row]]:

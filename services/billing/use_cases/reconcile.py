@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.billing.domain.dead_letter import Acknowledgement, DeadLetter, acknowledgement_of
 from services.billing.domain.difference import Difference, DifferenceKind
 from services.billing.domain.evidence import Abandoned, Booked, Evidence, Finished, Moved, Told
 from services.billing.domain.ledger import LedgerAccount
@@ -41,7 +42,8 @@ class Report:
 
     `facts_since`: Kafka has dropped older facts, so that postings of generations that started before
     could only be compared with the ledger; None when it has all of the period. `offsets` of each
-    partition of the facts: read from, committed by billing, read to.
+    partition of the facts: read from, committed by billing, read to. `dead_letters` are all that
+    stand in Kafka, whatever the period; what was not acknowledged of them may be missing money.
     """
 
     period: Period
@@ -50,14 +52,15 @@ class Report:
     in_flight: Counter[str] = field(default_factory=Counter)
     facts_since: datetime | None = None
     dead_letters: int = 0
+    dead_letters_acknowledged: int = 0
     sealed_months: int = 0
     offsets: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def clean(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
+        """Whether nothing differs, and somebody has looked at each dead letter."""
+        return not self.differences and self.dead_letters == self.dead_letters_acknowledged
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -69,6 +72,7 @@ class Report:
             "by_kind": dict(sorted(self.differences.items())),
             "in_flight": {name: self.in_flight[name] for name in ("facts", "events", "states")},
             "dead_letters": self.dead_letters,
+            "dead_letters_acknowledged": self.dead_letters_acknowledged,
             "facts_since": None if self.facts_since is None else self.facts_since.isoformat(),
             **{name: self.looked_at[name] for name in dict.fromkeys(_LOOKED_AT.values())},
             "sealed_months": self.sealed_months,
@@ -111,14 +115,14 @@ class Reconcile:
                 at = snapshot.at
                 self._check_books(report, await snapshot.books())
                 await self._check_seals(report, snapshot)
+                acknowledgements = await snapshot.acknowledgements()
                 async for rows in snapshot.rows(period, starts.facts):
                     self._count(report, rows)
                     await gathering.add(rows)
             ends = await history.ends()
-            dead = await history.dead_letters(ends)
-            for (partition, offset), reason in sorted(dead.items()):
-                self._tell(f"dead-letter: partition {partition} offset {offset}: {reason}")
-            report.dead_letters = len(dead)
+            letters = await history.dead_letters(ends)
+            self._tell_letters(report, letters, acknowledgements)
+            dead = _facts_among(letters)
             for batches in (
                 history.facts(starts, ends, period, dead),
                 history.fees(starts, ends, period),
@@ -145,6 +149,18 @@ class Reconcile:
             for difference in found.differences:
                 self._differ(report, difference)
             self._say(report)
+
+    def _tell_letters(
+        self,
+        report: Report,
+        letters: Sequence[DeadLetter],
+        acknowledgements: Sequence[Acknowledgement],
+    ) -> None:
+        for letter in letters:
+            decided = acknowledgement_of(letter, acknowledgements)
+            report.dead_letters += 1
+            report.dead_letters_acknowledged += decided is not None
+            self._tell(f"dead-letter: {letter}{'' if decided is None else f' ({decided})'}")
 
     def _check_books(self, report: Report, books: Books) -> None:
         clearing = books.balances.get(LedgerAccount.CLEARING, 0)
@@ -201,6 +217,15 @@ class Reconcile:
 _UNBALANCED: Final = DifferenceKind.UNBALANCED
 _COUNTER: Final = DifferenceKind.WRONG_COUNTER
 _SEAL: Final = DifferenceKind.BROKEN_SEAL
+
+
+def _facts_among(letters: Sequence[DeadLetter]) -> set[tuple[int, int]]:
+    """Partition and offset of the facts that were put aside."""
+    return {
+        (each.position.partition, each.position.offset)
+        for each in letters
+        if each.position.topic == INFERENCE_GENERATIONS.name
+    }
 
 
 def _difference(

@@ -3,6 +3,7 @@
 The body is OpenRouter's, which is OpenAI's with `input_type` and `provider`; ingress has checked it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,9 +18,17 @@ from services.dispatcher.domain.request import (
     for_providers,
     in_lower_case,
 )
+from shared.events.usage import Usage
 
 Input: TypeAlias = str | tuple[int, ...]
 """A text, or the tokens of one, which only the maker of the tokenizer can read."""
+
+TellUsage: TypeAlias = Callable[[Usage], None]
+"""Hears what the provider has counted so far of a request that needs several calls; the last one holds."""
+
+
+def untold(_usage: Usage) -> None:
+    """Nobody wants to hear it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

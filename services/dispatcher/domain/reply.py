@@ -11,13 +11,30 @@ from services.dispatcher.domain.failure import ProviderFailure
 from shared.events.replies import Choice, ReplyDelta
 from shared.events.usage import Usage
 
+UPSTREAM_ID_CHARACTERS_MAX = 256
+"""What is longer is no id; those of providers have 20 to 70 characters."""
+
+
+def upstream_id(told: object) -> str | None:
+    """The provider's own id of an answer; None for what is none.
+
+    It is anybody's text, and facts hold no content: only a short one in printable ASCII is kept.
+    """
+    if not isinstance(told, str) or not 0 < len(told) <= UPSTREAM_ID_CHARACTERS_MAX:
+        return None
+    return told if told.isascii() and told.isprintable() else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeReply:
-    """A completion that was not streamed. `usage` is None when the provider did not tell."""
+    """A completion that was not streamed. `usage` is None when the provider did not tell.
+
+    `upstream_id` is the provider's own id of the answer.
+    """
 
     choices: list[Choice]
     usage: Usage | None
+    upstream_id: str | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
 
@@ -26,16 +43,25 @@ class WholeReply:
 class Embeddings:
     """A vector for each input, in their order: little-endian 32 bit floats as base64.
 
-    `usage` is None when the provider did not tell.
+    `usage` is None when the provider did not tell. `upstream_id` is the provider's own id of the
+    answer, where one call gave it all.
     """
 
     vectors: list[str]
     usage: Usage | None
+    upstream_id: str | None = None
 
     def in_parts(self, *, bytes_max: int) -> list[list[str]]:
         """The vectors in parts of about `bytes_max`, at least one part and one vector in each."""
         each = max(1, bytes_max // max(1, len(self.vectors[0]) if self.vectors else 1))
         return [self.vectors[at : at + each] for at in range(0, len(self.vectors), each)] or [[]]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNamed:
+    """The provider's own id of its answer, told once and as early as it is known."""
+
+    upstream_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +83,5 @@ class StreamEnded:
     system_fingerprint: str | None = None
 
 
-StreamPiece = ReplyDelta | UsageSeen | StreamEnded | ProviderFailure
+StreamPiece = AnswerNamed | ReplyDelta | UsageSeen | StreamEnded | ProviderFailure
 """The last piece of a stream is always a StreamEnded or a ProviderFailure, and nothing follows it."""

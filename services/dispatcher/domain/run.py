@@ -59,8 +59,8 @@ Ending = Completed | Failed | Cancelled | Dropped
 class Run:
     """What is known so far. `is_claimed` says that no other dispatcher has it. `answering` is the attempt that answers, once that is certain.
 
-    `first_token_out` is when nothing falls back any more. `usage` is what the provider told,
-    `delivered_bytes` what went towards the client of a stream.
+    `first_token_out` is when nothing falls back any more. `usage` and `upstream_id` are what the
+    provider of the attempt at hand told, `delivered_bytes` what went towards the client of a stream.
     """
 
     asked: CompletionRequested
@@ -75,9 +75,18 @@ class Run:
     first_token_out: bool = False
     first_token_seconds: float | None = None
     usage: Usage | None = None
+    upstream_id: str | None = None
     delivered_bytes: int = 0
     finish_reason: str | None = None
     native_finish_reason: str | None = None
+
+    def begin_attempt(self) -> None:
+        """Forget what the provider of the attempt before told."""
+        self.usage = self.upstream_id = None
+
+    def note_usage(self, usage: Usage) -> None:
+        """Remember what the provider has counted so far, in place of what it told before."""
+        self.usage = usage
 
     def used(self, *, is_complete: bool) -> Usage | None:
         """Usage as told, or estimated from what was delivered; None when nothing was.

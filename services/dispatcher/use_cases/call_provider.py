@@ -10,6 +10,7 @@ from services.dispatcher.domain.estimate import delivered_bytes
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.operations import AnyRequest
 from services.dispatcher.domain.reply import (
+    AnswerNamed,
     Embeddings,
     StreamEnded,
     StreamPiece,
@@ -59,10 +60,10 @@ class CallProvider:
         Unavailable("kafka") when the reply cannot be sent.
         """
         provider = self._providers[attempt.endpoint.provider]
-        run.usage = None
         match request:
             case EmbeddingRequest():
-                return await self._whole(run, attempt, provider.embed(attempt, secret, request))
+                embedding = provider.embed(attempt, secret, request, run.note_usage)
+                return await self._whole(run, attempt, embedding)
             case ChatRequest(stream=True):
                 async with aclosing(provider.stream(attempt, secret, request)) as pieces:
                     return await self._stream(run, attempt, pieces, replies)
@@ -85,7 +86,7 @@ class CallProvider:
         if isinstance(answer, ProviderFailure):
             return answer
         self._commit(run, attempt)
-        run.usage = answer.usage
+        run.usage, run.upstream_id = answer.usage, answer.upstream_id
         if isinstance(answer, Embeddings):
             return Completed(whole=answer)
         _note_choices(run, answer.choices)
@@ -144,6 +145,8 @@ async def _until_first_token(
                     return None
             case UsageSeen():
                 run.usage = piece.usage
+            case AnswerNamed():
+                run.upstream_id = piece.upstream_id
             case StreamEnded() | ProviderFailure():
                 return piece
     return ProviderFailure(failure=FailureClass.PROVIDER_ERROR)
@@ -159,6 +162,8 @@ async def _pass_on(run: Run, pieces: Pieces, replies: ReplyStream) -> StreamEnde
                 await replies.room()
             case UsageSeen():
                 run.usage = piece.usage
+            case AnswerNamed():
+                run.upstream_id = piece.upstream_id
             case StreamEnded():
                 return piece
             case ProviderFailure():

@@ -186,6 +186,7 @@ class RunGeneration:
     ) -> Completed | Cancelled | ProviderFailure:
         """One attempt: may it cost that, open the credential, call."""
         began_at = self._clock.now()
+        run.begin_attempt()
         answer: Completed | ProviderFailure
         promise = await self._authorizer.authorize(run, attempt, request)
         if isinstance(promise, AlreadyEnded):
@@ -204,7 +205,7 @@ class RunGeneration:
                     answer = await self._caller.call(run, attempt, secret, request, replies)
                 except BaseException:
                     now = self._clock.now()
-                    run.attempts.append(_receipt(attempt, "interrupted", None, now - began_at))
+                    run.attempts.append(_receipt(run, attempt, "interrupted", None, now - began_at))
                     self._observations.interrupted(attempt, began_at=began_at)
                     raise
         now = self._clock.now()
@@ -219,7 +220,7 @@ class RunGeneration:
             for recovered in self._health.succeeded(attempt, began_at=began_at, now=now):
                 self._broadcast.tell(recovered)
             self._observations.ended(attempt, None, began_at=began_at, now=now)
-        run.attempts.append(_receipt(attempt, failure, status, now - began_at))
+        run.attempts.append(_receipt(run, attempt, failure, status, now - began_at))
         return answer
 
     def _bug(self, run: Run, error: Exception) -> Failed:
@@ -247,7 +248,7 @@ def _interrupted(handle: Handle) -> Cancelled | Failed:
 
 
 def _receipt(
-    attempt: Attempt, failure: str | None, status: int | None, took: timedelta
+    run: Run, attempt: Attempt, failure: str | None, status: int | None, took: timedelta
 ) -> AttemptReceipt:
     return AttemptReceipt(
         provider=attempt.endpoint.provider,
@@ -260,4 +261,6 @@ def _receipt(
         failure=failure,
         latency_ms=round(took.total_seconds() * 1000),
         prices=None if failure is None else attempt.endpoint.prices,
+        upstream_id=run.upstream_id,
+        usage=None if failure is None else run.usage,
     )

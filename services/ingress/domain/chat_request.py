@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from services.ingress.domain import refusals
+from services.ingress.domain.client_identifiers import Identifier, problem_of
 from services.ingress.domain.json_input import read_json
 from services.ingress.domain.refusals import Refusal
 from shared.events.generations import Operation
@@ -163,14 +164,14 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     prompt_cache_options: Object | None = None
     service_tier: str | None = None
-    user: str | None = None
+    user: Identifier | None = None
     route: str | None = None
     plugins: list[Plugin] | None = None
     reasoning: Reasoning | None = None
     reasoning_effort: str | None = None
     include_reasoning: bool | None = None
     verbosity: str | None = None
-    session_id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    session_id: Identifier | None = None
     trace: Object | None = None
     cache_control: Object | None = None
     image_config: Object | None = None
@@ -200,6 +201,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 def read_chat_request(body: bytes) -> ChatRequest | Refusal:
     """The request, or what is wrong with it and where."""
     read = read_json(body, ChatRequest, choices=_CHOICES)
-    if isinstance(read, ChatRequest) and not read.requested_models:
+    if isinstance(read, Refusal):
+        return read
+    if not read.requested_models:
         return refusals.invalid("name a model, or several in `models`", field="model")
-    return read
+    return problem_of(user=read.user, session_id=read.session_id) or read

@@ -10,6 +10,7 @@ import msgspec
 
 from services.ingress.domain import refusals
 from services.ingress.domain.chat_request import ChatRequest, ProviderPreferences
+from services.ingress.domain.client_identifiers import Identifier, problem_of
 from services.ingress.domain.json_input import read_json
 from services.ingress.domain.refusals import Refusal
 from shared.events.generations import Operation
@@ -33,7 +34,8 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
     encoding_format: Literal["float", "base64"] | None = None
     input_type: str | None = None
     provider: ProviderPreferences | None = None
-    user: str | None = None
+    user: Identifier | None = None
+    session_id: Identifier | None = None
 
     @property
     def requested_models(self) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ def read_embeddings_request(body: bytes) -> EmbeddingsRequest | Refusal:
     read = read_json(body, EmbeddingsRequest, choices=_CHOICES)
     if isinstance(read, Refusal):
         return read
-    return _problem_of(read.input) or read
+    unclean = problem_of(user=read.user, session_id=read.session_id)
+    return unclean or _problem_of(read.input) or read
 
 
 def _problem_of(given: str | list[str | int | list[int]]) -> Refusal | None:

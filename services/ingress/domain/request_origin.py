@@ -1,4 +1,4 @@
-"""What a client says of itself: the site it sends requests for, its title, the program it runs."""
+"""What a client says of itself: the site it sends requests for, its title, the program it runs, for whom."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,19 +10,23 @@ CHARACTERS_MAX: Final = 200
 _TITLES: Final = ("X-OpenRouter-Title", "X-Title")
 
 
-def request_origin(headers: Mapping[str, str]) -> RequestOrigin | None:
-    """What the headers say; None when they say nothing.
+def request_origin(
+    headers: Mapping[str, str], *, user: str | None = None, session_id: str | None = None
+) -> RequestOrigin | None:
+    """What the headers say, with the client's own user and session; None when nothing is said.
 
     A referer loses user, query and fragment, where tokens and addresses of people stand.
     """
     referer, user_agent = headers.get("HTTP-Referer"), headers.get("User-Agent")
     title = next((headers[name] for name in _TITLES if name in headers), None)
-    if not (referer or title or user_agent):
+    if not (referer or title or user_agent or user or session_id):
         return None
     return RequestOrigin(
         http_referer=_site(referer) if referer else None,
         app_title=printable(title, CHARACTERS_MAX) if title else None,
         user_agent=printable(user_agent, CHARACTERS_MAX) if user_agent else None,
+        external_user=user or None,
+        session_id=session_id or None,
     )
 
 

@@ -8,7 +8,7 @@ from services.ingress.operations.outcomes import BadInput, Outcome
 from shared.ids import ApiKeyHash
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-_NOT_TOLD = "done, but running ingress processes will hear of it only once Kafka answers"
+NOT_TOLD = "done, but running ingress processes will hear of it only once Kafka answers"
 
 
 async def change_policy(connections: Connections, key_hash: str, *, byok_only: bool) -> Outcome:
@@ -24,5 +24,5 @@ async def change_policy(connections: Connections, key_hash: str, *, byok_only: b
             "api_key_hash": key_hash,
             "byok_only": byok_only,
         },
-        warning=None if changed.is_published else _NOT_TOLD,
+        warning=None if changed.is_published else NOT_TOLD,
     )

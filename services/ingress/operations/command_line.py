@@ -16,7 +16,13 @@ import msgspec
 from typing_extensions import override
 
 from services.ingress.config import OperationsConfig
-from services.ingress.operations import accounts, api_keys, credit, platform_credential
+from services.ingress.operations import (
+    accounts,
+    api_keys,
+    credit,
+    management_keys,
+    platform_credential,
+)
 from services.ingress.operations.connections import Connections, open_connections
 from services.ingress.operations.outcomes import BadInput, Outcome
 from services.ingress.outbound.postgres_accounts import POLICY_COLUMNS
@@ -89,12 +95,22 @@ async def _carry_out(config: OperationsConfig, given: argparse.Namespace) -> Any
                 return await api_keys.change_policy(
                     connections, given.key_hash, byok_only=given.byok_only
                 )
+            case "management-key":
+                return await _management_key(connections, given)
             case "credit" | "refund" | "correct":
                 return await _move_credits(connections, given)
             case _:
                 return await platform_credential.keep(
                     connections, provider=given.provider, file=given.file
                 )
+
+
+async def _management_key(connections: Connections, given: argparse.Namespace) -> Outcome:
+    if given.new:
+        return await management_keys.make(connections, given.account)
+    if given.disable is not None:
+        return await management_keys.disable(connections, given.account, given.disable)
+    return await management_keys.show(connections, given.account)
 
 
 async def _move_credits(connections: Connections, given: argparse.Namespace) -> Outcome:
@@ -163,6 +179,11 @@ def _parser() -> argparse.ArgumentParser:
     api_key.add_argument(
         "--byok-only", required=True, type=_boolean, help="true keeps it off shared capacity"
     )
+    management = commands.add_parser("management-key", help="list, make, disable management keys")
+    management.add_argument("--account", required=True, help="the account's id")
+    change = management.add_mutually_exclusive_group()
+    change.add_argument("--new", action="store_true", help="make one, shown this once")
+    change.add_argument("--disable", help="the SHA-256 of the one to take out of use for good")
     _add_movements(commands)
     platform = commands.add_parser("platform-credential", help="keep OpenRoute's own provider key")
     platform.add_argument("--provider", required=True, type=_name, help="the provider's slug")

@@ -9,6 +9,7 @@ from typing import Final
 
 from services.ingress.config import OperationsConfig
 from services.ingress.outbound.postgres_accounts import PostgresAccounts
+from services.ingress.outbound.postgres_management_keys import PostgresManagementKeys
 from services.ingress.outbound.vault_intake import VaultIntake
 from services.ingress.wiring import MIGRATIONS
 from shared.clock import Clock, SystemClock
@@ -41,6 +42,7 @@ class Connections:
     config: OperationsConfig
     producer: EventProducer
     accounts: PostgresAccounts
+    management_keys: PostgresManagementKeys
     clock: Clock
     new_id: Callable[[], str]
 
@@ -120,6 +122,7 @@ async def open_connections(config: OperationsConfig) -> AsyncIterator[Connection
             config=config,
             producer=producer,
             accounts=PostgresAccounts(pool, producer),
+            management_keys=PostgresManagementKeys(pool, producer),
             clock=clock,
             new_id=new_id,
         )

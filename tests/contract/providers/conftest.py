@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.dispatcher.domain.attempt import Attempt
+from services.dispatcher.domain.embedding import TellUsage, untold
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.outbound.providers.registry import ROWS, open_providers
@@ -118,7 +119,12 @@ class Wire:
         )
 
     async def embed(
-        self, *inputs: str | list[int], marker: str = "ok", model: str = "", **fields: Any
+        self,
+        *inputs: str | list[int],
+        marker: str = "ok",
+        model: str = "",
+        tell_usage: TellUsage = untold,
+        **fields: Any,
     ) -> Embeddings | ProviderFailure:
         """With the provider's own model, or another of its models."""
         model = model or EMBEDDERS.get(self.slug, "text-embedding-3-small")
@@ -132,7 +138,7 @@ class Wire:
         if self.slug == "amazon-bedrock":
             parts["inference_profiles"] = ()
         return await self.provider.embed(
-            self.attempt(**parts), secret, embedding_request(*inputs, **fields)
+            self.attempt(**parts), secret, embedding_request(*inputs, **fields), tell_usage
         )
 
     async def stream(

@@ -10,6 +10,7 @@ import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import (
+    AnswerNamed,
     Embeddings,
     StreamEnded,
     StreamPiece,
@@ -97,15 +98,21 @@ def _names(calls: list[ToolCall]) -> list[str | None]:
     return [call.function.name for call in calls if call.function is not None]
 
 
-async def _plain(wire: Wire, _: Simulator) -> None:
-    choice = _whole(await wire.complete(text="words=4"))
+async def _plain(wire: Wire, simulator: Simulator) -> None:
+    answer = await wire.complete(text="words=4")
+    choice = _whole(answer)
     assert (choice.message.content, choice.finish_reason) == (answer_text(4), "stop")
+    assert isinstance(answer, WholeReply)
+    assert answer.upstream_id == simulator.calls.since()[-1].id
 
 
-async def _stream(wire: Wire, _: Simulator) -> None:
+async def _stream(wire: Wire, simulator: Simulator) -> None:
     pieces = await wire.stream(text="words=4")
     assert _text(pieces) == answer_text(4)
     assert isinstance(pieces[-1], StreamEnded)
+    # told once, and before anything that may be cut
+    assert pieces[0] == AnswerNamed(simulator.calls.since()[-1].id)
+    assert sum(isinstance(piece, AnswerNamed) for piece in pieces) == 1
 
 
 async def _tools(wire: Wire, _: Simulator) -> None:
@@ -226,7 +233,8 @@ async def _errors(wire: Wire, _: Simulator) -> None:
         "errorfirst": FailureClass.PROVIDER_ERROR,
     }
     for marker, failure in expected.items():
-        (streamed,) = await wire.stream(marker)
+        *before, streamed = await wire.stream(marker)
+        assert all(isinstance(each, AnswerNamed) for each in before)
         for answer in (await wire.complete(marker), streamed):
             assert isinstance(answer, ProviderFailure)
             assert answer.failure is failure
@@ -244,9 +252,10 @@ async def _cancel(wire: Wire, simulator: Simulator) -> None:
     )
 
 
-async def _mid_stream_failure(wire: Wire, _: Simulator) -> None:
+async def _mid_stream_failure(wire: Wire, simulator: Simulator) -> None:
     for marker in ("cut", "enddone", "errorafter"):
         *pieces, last = await wire.stream(marker, "words=9")
+        assert AnswerNamed(simulator.calls.since()[-1].id) in pieces
         assert _text(pieces) == answer_text(2 if marker == "errorafter" else 3)
         assert isinstance(last, ProviderFailure)
         assert last.failure is FailureClass.STREAM_CUT

@@ -1,5 +1,6 @@
 """Embeddings at each adapter: in batches as the provider takes them, in its own words, in order."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -45,7 +46,8 @@ from tests.contract.providers.handwritten import Handwritten
 from tests.simulator.app import Simulator
 from tests.simulator.bedrock_auth import secret_of
 from tests.simulator.embeddings import as_base64, vector
-from tests.simulator.scripts import Ok, Script, Status
+from tests.simulator.scripts import Hang, Ok, Script, Status
+from tests.support.wait_until import wait_until
 
 EMBEDDERS = [row for row in ROWS if row.embeddings is not None]
 DEPLOYMENT_URL = "/openai/deployments/{model}/chat/completions?api-version=2024-08-01-preview"
@@ -125,6 +127,25 @@ async def test_a_batch_that_fails_is_the_answer_and_ends_the_others(
     assert len(simulator.calls.since()) < 20
 
 
+@pytest.mark.parametrize(
+    ("slug", "inputs"),
+    [("amazon-bedrock", 3), ("google-vertex", 3), ("openai", 1025), ("azure", 1025)],
+)
+async def test_what_was_counted_is_told_though_no_answer_comes(
+    providers: Mapping[str, Provider], simulator: Simulator, slug: str, inputs: int
+) -> None:
+    wire = wire_of(slug, providers, simulator)
+    simulator.scripts.put(wire.key(), Script([Ok(), Ok(), Hang()]))
+    told: list[Usage] = []
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(wire.embed(*["word"] * inputs, tell_usage=told.append))
+        await wait_until(lambda: len(told) == 2)
+        asking.cancel()
+    counted = [call.usage.prompt_tokens for call in simulator.calls.since() if call.usage]
+    assert len(counted) == 2
+    assert told[-1] == Usage(prompt_tokens=sum(counted), completion_tokens=0)
+
+
 async def test_long_texts_go_to_vertex_below_its_limit_of_tokens(
     every_provider: Mapping[str, Provider], simulator: Simulator
 ) -> None:
@@ -137,6 +158,25 @@ async def test_long_texts_go_to_vertex_below_its_limit_of_tokens(
         8000,
         2000,
     ]
+
+
+async def test_an_answer_of_one_call_is_named_by_the_providers_own_id(
+    handwritten: Handwritten, every_provider: Mapping[str, Provider], simulator: Simulator
+) -> None:
+    named = body([0.5]).replace(b"{", b'{"id":"embd-1",', 1)
+    handwritten.pieces = [named]
+    async with pointed_at(handwritten, "mistral") as provider:
+        answer = await provider.embed(
+            of_model("mistral", "e"), string_secret(), embedding_request("a")
+        )
+    assert isinstance(answer, Embeddings)
+    assert answer.upstream_id == "embd-1"
+    bedrock = wire_of("amazon-bedrock", every_provider, simulator)
+    one, two = await bedrock.embed("a"), await bedrock.embed("a", "b")
+    assert isinstance(one, Embeddings)
+    assert isinstance(two, Embeddings)
+    first, *_ = simulator.calls.since()
+    assert (one.upstream_id, two.upstream_id) == (first.id, None)
 
 
 # --- OpenAI's format, row by row -----------------------------------------------------------------
@@ -383,11 +423,12 @@ async def test_bedrock_takes_a_signature_as_well_as_a_key(
     answer = await every_provider["amazon-bedrock"].embed(
         at, secret, embedding_request("a b", dimensions=256, input_type="search_query")
     )
+    (call,) = simulator.calls.since()
     assert answer == Embeddings(
         vectors=[as_base64(vector("a b", 256))],
         usage=Usage(prompt_tokens=2, completion_tokens=0),
+        upstream_id=call.id,
     )
-    (call,) = simulator.calls.since()
     assert (call.credential, call.model) == (key, "cohere.embed-v4:0")
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, WholeReply
+from services.dispatcher.domain.reply import AnswerNamed, StreamEnded, StreamPiece, WholeReply
 from services.dispatcher.outbound.providers.completions_client import Call
 from services.dispatcher.outbound.providers.registry import open_providers
 from services.dispatcher.outbound.providers.vertex.gemini_dialect import GeminiDialect
@@ -310,7 +310,8 @@ async def test_log_probabilities_come_in_openais_shape(
     body = msgspec.json.decode(_WORD.removeprefix(b"data: "))
     body["candidates"][0] |= {"finishReason": "STOP", "logprobsResult": result}
     handwritten.pieces = [b"data: " + msgspec.json.encode(body) + b"\r\n\r\n"]
-    delta = (await _stream(by_hand))[0]
+    named, delta, *_ = await _stream(by_hand)
+    assert named == AnswerNamed("r1")
     assert isinstance(delta, ReplyDelta)
     token = {"token": "hi", "logprob": -0.5, "bytes": [104, 105]}
     assert delta.choices[0].logprobs["content"] == [token | {"top_logprobs": [token]}]

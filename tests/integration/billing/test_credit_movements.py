@@ -2,23 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from deploy.local.postgres import DATABASE, Postgres
 from services.billing.config import BillingConfig
 from services.billing.domain.movement import MovementKind, input_hash
 from services.billing.outbound.postgres_checks import read_books
 from services.billing.use_cases.check_books import problems_of
-from services.billing.wiring import MIGRATIONS
 from shared.events.billing import AddCredits, CorrectCredits, CreditsKept, RefundCredits
 from shared.events.envelope import CallReply, Event, Refused
 from shared.events.payments import PaymentKept, RecordDispute, RecordPayment, RecordRefund
 from shared.ids import AccountId, new_generation_id, new_id
 from tests.conftest import Infrastructure
 from tests.integration.billing.conftest import Desk, received
+from tests.integration.billing.migrating import migrated
 from tests.unit.billing.made import LIST_COST, USD, finished
 
 
@@ -225,32 +223,13 @@ async def test_the_check_sees_a_movement_without_its_transfer_and_a_report_that_
 async def test_top_ups_from_before_movements_keep_their_meaning(
     infrastructure: Infrastructure,
 ) -> None:
-    port = urlsplit(infrastructure.postgres_url("billing")).port
-    assert port is not None
-    server = Postgres(options=infrastructure.stack.options, ports={"postgres": port})
-    url = server.url("postgres").removesuffix("/postgres") + f"/{DATABASE}"
-    connection = await asyncpg.connect(url)
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        await connection.execute("create schema trial; set local search_path = trial")
-        for name, sql in await asyncio.to_thread(_migrations):
-            if name == "0007_credit_movements.sql":
-                await connection.execute(
-                    "insert into accounts (account_id) values ('a');"
-                    "insert into top_ups (account_id, key, amount_nano_usd)"
-                    " values ('a', 'k', 5000000000)"
-                )
-            await connection.execute(sql)
+    before = (
+        "insert into accounts (account_id) values ('a');"
+        "insert into top_ups (account_id, key, amount_nano_usd) values ('a', 'k', 5000000000)"
+    )
+    async with migrated(infrastructure, {"0007_credit_movements.sql": before}) as connection:
         row = await connection.fetchrow("select * from credit_movements")
         assert row is not None
         assert (row["kind"], row["input_hash"]) == ("cash", input_hash(MovementKind.CASH, 5 * USD))
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append only"):
             await connection.execute("delete from credit_movements")
-    finally:
-        await transaction.rollback()
-        await connection.close()
-
-
-def _migrations() -> list[tuple[str, str]]:
-    return [(path.name, path.read_text("utf-8")) for path in sorted(MIGRATIONS.glob("*.sql"))]

@@ -28,7 +28,9 @@ from shared.events.topics import INFERENCE_GENERATIONS
 from shared.events.usage import Usage
 from shared.ids import AccountId, CredentialId, GenerationId, RunId, new_generation_id, new_id
 from shared.postgres.pool import Pool, open_pool
+from tests.conftest import Infrastructure
 from tests.integration.billing.conftest import Desk, World, received
+from tests.integration.billing.migrating import migrated
 from tests.support.wait_until import wait_until
 from tests.unit.billing.made import LIST_COST, PRICES, USD, finished
 
@@ -44,6 +46,7 @@ FAILED_FIRST = (
         failure="rate_limited",
         latency_ms=12,
         prices=PRICES,
+        usage=Usage(prompt_tokens=70, completion_tokens=0),
     ),
     AttemptReceipt(
         provider="openai",
@@ -54,6 +57,7 @@ FAILED_FIRST = (
         credential_label="sk-...wxyz",
         status=200,
         latency_ms=340,
+        upstream_id="chatcmpl-1",
     ),
 )
 
@@ -85,7 +89,12 @@ def full_fact(account: AccountId, **changes: object) -> GenerationFinished:
         requested_model="openai/gpt-4o",
         first_token_ms=250,
         service_tier="default",
-        origin=RequestOrigin(http_referer="https://app.example", user_agent="test/1"),
+        origin=RequestOrigin(
+            http_referer="https://app.example",
+            user_agent="test/1",
+            external_user="émile 👩‍💻",
+            session_id="s-1",
+        ),
     )
     return msgspec.structs.replace(fact, **changes)
 
@@ -190,6 +199,24 @@ async def test_activity_adds_receipts_up_and_is_divided_by_key_and_credential(
     assert row.byok_list_cost_nano_usd == 3 * LIST_COST
     assert {(each.credential_id, each.requests) for each in divided} == {("second", 3), ("", 1)}
     assert {each.api_key_hash for each in divided} == {shared.api_key_hash}
+
+
+async def test_receipts_and_activity_tell_completions_and_embeddings_apart(
+    desk: Desk, reads: PostgresReads
+) -> None:
+    account = await desk.account_with(USD)
+    embedded, given_back = [full_fact(account, operation="embeddings") for _ in range(2)]
+    chat = full_fact(account)
+    await desk.post([received(each) for each in (embedded, given_back, chat)])
+    abandoned = GenerationAbandoned(
+        generation_id=given_back.generation_id, account_id=account, reason="dispatcher_lost"
+    )
+    await desk.post([received(abandoned)])
+
+    rows = await activity(reads, account)
+
+    assert {(each.operation, each.requests) for each in rows} == {("chat", 1), ("embeddings", 1)}
+    assert (await the_receipt(reads, embedded)).operation == "embeddings"
 
 
 async def test_a_charge_that_is_given_back_leaves_the_activity_and_says_so(
@@ -338,6 +365,7 @@ async def produced(
         {"is_byok": False, "credential_id": None, "spend": None, "attempts": ()},
         {"outcome": "failed", "usage": None},
         {"outcome": "cancelled"},
+        {"operation": "embeddings", "finish_reason": None},
     )
     facts = [full_fact(account, **shapes[number % len(shapes)]) for number in range(count)]
     rival = msgspec.structs.replace(facts[0], run_id=RunId("rival"), streamed=False)
@@ -541,3 +569,34 @@ async def test_two_replays_at_once_are_refused(config: BillingConfig) -> None:
         await first.begin()
         with pytest.raises(Unavailable, match="another one is running"):
             await second.begin()
+
+
+_OF_BEFORE = """
+insert into generations (month, generation_id, account_id, api_key_hash, kind, list_cost_nano_usd,
+    collected_nano_usd, uncollected_nano_usd, run_id, outcome, is_byok, model, provider, endpoint,
+    started_at, finished_at)
+select month_of_generation(id), id, 'a', 'k', 'credits_charged', 1, 1, 0, 'r', 'completed', false,
+    model, 'openai', model, now(), now()
+from (values ('{0}', 'embeds'), ('{1}', 'chats')) as of_before (id, model);
+insert into receipts (account_id, generation_id, month, day, record_partition, record_offset,
+    operation, streamed, attempts)
+select 'a', generation_id, month, '2026-01-01', 0, 0,
+    case model when 'embeds' then 'embeddings' else 'chat' end, false, '[]'
+from generations;
+insert into activity_days
+select 'a', day, model, 'openai', model, 'k', '', 1, 1, 1, 1, 1, 1, 1
+from (values ('2026-01-01'::date), ('2026-01-02'::date)) as days (day),
+    (values ('embeds'), ('chats')) as models (model)
+"""
+
+
+async def test_activity_from_before_operations_is_of_that_of_its_receipts(
+    infrastructure: Infrastructure,
+) -> None:
+    before = _OF_BEFORE.format(new_generation_id(), new_generation_id())
+    name = "0012_activity_by_operation.sql"
+    async with migrated(infrastructure, {name: before}) as connection:
+        rows = await connection.fetch("select day, model, operation from activity_days")
+    embeddings = [(str(row["day"]), row["model"]) for row in rows if row["operation"] != "chat"]
+    assert len(rows) == 4
+    assert embeddings == [("2026-01-01", "embeds")]

@@ -113,9 +113,10 @@ async def test_the_client_s_own_bytes_reach_the_dispatcher(world: World) -> None
         await answers(run)
 
     world.dispatcher.script = script
-    sent = {**BODY, "unknown": {"a": [1, 2.5, None]}, "temperature": 0.5}
+    sent = {**BODY, "unknown": {"a": [1, 2.5, None]}, "temperature": 0.5, "user": "ada"}
+    headers = {**world.account.headers, "X-Session-Id": "s-1"}
     async with world.http.post(
-        f"{world.base_url}/chat/completions", json=sent, headers=world.account.headers
+        f"{world.base_url}/chat/completions", json=sent, headers=headers
     ) as response:
         assert response.status == 200
     assert bodies == [sent]
@@ -124,6 +125,7 @@ async def test_the_client_s_own_bytes_reach_the_dispatcher(world: World) -> None
     assert (request.start_by - request.received_at).total_seconds() == 15
     assert request.origin is not None
     assert request.origin.user_agent is not None
+    assert (request.origin.external_user, request.origin.session_id) == ("ada", "s-1")
 
 
 async def test_beta_features_of_anthropic_reach_the_dispatcher_or_are_refused(world: World) -> None:

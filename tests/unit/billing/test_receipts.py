@@ -59,29 +59,33 @@ def test_a_receipts_row_is_made_of_the_fact_alone() -> None:
     assert (row["finish_reason"], row["first_token_ms"]) == ("length", 9)
 
 
-def test_activity_adds_up_by_day_model_endpoint_key_and_credential() -> None:
+def test_activity_adds_up_by_day_model_endpoint_key_credential_and_operation() -> None:
     page = page_with(USD)
     own = [finished(number, spend=Spend(waived=True)) for number in (1, 2)]
     paid = finished(3, spend=Spend(fee_percent=POLICY.fee_percent))
     shared = finished(4, is_byok=False)
+    embedded = msgspec.structs.replace(finished(6, is_byok=False), operation="embeddings")
     nothing = finished(5, outcome="failed")
-    for fact in (*own, paid, shared, nothing):
+    for fact in (*own, paid, shared, embedded, nothing):
         settle_finished(page, fact, POLICY)
 
     activity = activity_of(page.entries.finished)
 
     where = (ACCOUNT, NOW.date(), "openai/gpt-4o", "openai", "openai", API_KEY)
     assert activity == {
-        (*where, CredentialId("credential")): Used(
+        (*where, CredentialId("credential"), "chat"): Used(
             requests=3,
             prompt_tokens=3_000,
             completion_tokens=1_500,
             credits_nano_usd=FEE,
             byok_list_cost_nano_usd=3 * LIST_COST,
         ),
-        (*where, SHARED): Used(
-            requests=1, prompt_tokens=1_000, completion_tokens=500, credits_nano_usd=LIST_COST
-        ),
+        **{
+            (*where, SHARED, operation): Used(
+                requests=1, prompt_tokens=1_000, completion_tokens=500, credits_nano_usd=LIST_COST
+            )
+            for operation in ("chat", "embeddings")
+        },
     }
 
 

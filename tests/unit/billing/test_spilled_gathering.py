@@ -17,7 +17,7 @@ async def test_what_was_added_under_one_key_comes_back_together_once(
             key = f"generation {number % 100}"
             evidence: Evidence = (
                 Delivered(partition=1, offset=number, is_certain=True),
-                Allotted(month="2026-01", used=number),
+                Allotted(list_cost_used=Decimal(0), month="2026-01", used=number),
                 Credited(account_id="a", amount=huge + number),
             )[number // 100]
             expected.setdefault(key, []).append(evidence)

@@ -15,7 +15,7 @@ from services.dispatcher.domain.cost import Promise, reply_usage
 from services.dispatcher.domain.embedding import EmbeddingRequest, read_embedding_request
 from services.dispatcher.domain.estimate import estimated_usage, worst_case
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import Embeddings
+from services.dispatcher.domain.reply import Embeddings, UsageSeen
 from services.dispatcher.domain.request import UnreadableRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Failed
 from services.dispatcher.use_cases.finish_generation import VECTORS_BYTES_WANTED
@@ -258,6 +258,37 @@ async def test_a_client_that_leaves_stops_the_call_and_pays_nothing(world: World
     assert isinstance(running.result(), Cancelled)
     assert world.provider.calls[0].is_stopped
     assert (world.fact.outcome, world.fact.usage) == ("cancelled", None)
+
+
+async def test_what_a_failed_attempt_used_is_in_its_receipt_and_charged_to_nobody(
+    world: World,
+) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    used = Usage(prompt_tokens=70, completion_tokens=0)
+    assert isinstance(await embed(world, UsageSeen(used), LIMITED, vectors()), Completed)
+    failed, answered = world.fact.attempts
+    assert (failed.failure, failed.usage) == ("rate_limited", used)
+    assert answered.usage is None
+    assert world.fact.usage == USAGE
+    world.out.clear()
+    world.own, world.platform = [credential("last", always_use=True)], []
+    assert isinstance(await embed(world, UsageSeen(used), LIMITED), Failed)
+    lost = world.fact
+    assert [each.usage for each in lost.attempts] == [used]
+    assert (lost.outcome, lost.usage) == ("failed", None)
+
+
+async def test_what_was_used_until_the_client_left_is_in_the_receipt_alone(world: World) -> None:
+    world.own = [credential("own")]
+    used = Usage(prompt_tokens=70, completion_tokens=0)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(embed(world, UsageSeen(used), asyncio.Event()))
+        await wait_until(lambda: len(world.provider.calls) == 1)
+        for handle in world.running:
+            handle.end("client_gone")
+    assert isinstance(running.result(), Cancelled)
+    assert (world.fact.outcome, world.fact.usage) == ("cancelled", None)
+    assert [each.usage for each in world.fact.attempts] == [used]
 
 
 async def test_a_body_of_the_other_operation_is_refused(world: World) -> None:

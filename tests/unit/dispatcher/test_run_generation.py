@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, UsageSeen
+from services.dispatcher.domain.reply import AnswerNamed, StreamEnded, UsageSeen
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.domain.run import Cancelled, Completed, Dropped, Failed
 from shared.events.billing import (
@@ -135,6 +135,45 @@ async def test_the_fact_has_all_that_a_receipt_shows(world: World) -> None:
     assert fact.requested_model == fact.model
     assert fact.first_token_ms is not None
     assert fact.origin == origin
+
+
+async def test_each_attempt_is_named_by_the_providers_own_id_however_it_ends(world: World) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    named = replace(whole(), upstream_id="chatcmpl-2")
+    await world.run(
+        (AnswerNamed("chatcmpl-1"), ProviderFailure(failure=FailureClass.PROVIDER_ERROR)),
+        (AnswerNamed("chatcmpl-2"), *STREAM),
+        stream=True,
+    )
+    assert [each.upstream_id for each in world.fact.attempts] == ["chatcmpl-1", "chatcmpl-2"]
+    world.out.clear()
+    await world.run(named)
+    assert [each.upstream_id for each in world.fact.attempts] == ["chatcmpl-2"]
+    world.out.clear()
+    cut = (
+        AnswerNamed("chatcmpl-3"),
+        text("hello"),
+        ProviderFailure(failure=FailureClass.STREAM_CUT),
+    )
+    await world.run(cut, stream=True)
+    assert [each.upstream_id for each in world.fact.attempts] == ["chatcmpl-3"]
+
+
+async def test_what_one_attempt_was_told_is_not_the_next_ones(world: World) -> None:
+    world.own, world.platform = [credential("own")], [platform()]
+    world.answers = [_refused(0)]
+    await world.run(
+        (
+            AnswerNamed("chatcmpl-1"),
+            UsageSeen(USAGE),
+            ProviderFailure(failure=FailureClass.PROVIDER_ERROR),
+        ),
+        stream=True,
+    )
+    named, refused = world.fact.attempts
+    assert (named.upstream_id, named.usage) == ("chatcmpl-1", USAGE)
+    assert (refused.upstream_id, refused.usage) == (None, None)
+    assert refused.failure == "insufficient_credits"
 
 
 async def test_a_providers_own_words_are_cut_and_printable_in_the_fact(world: World) -> None:

@@ -14,7 +14,7 @@ from services.ingress.inbound.http.receipts_wire import (
     receipt_body,
 )
 from shared.events.credentials import CredentialDescription, Filters
-from shared.events.generations import AttemptReceipt
+from shared.events.generations import AttemptReceipt, RequestOrigin
 from shared.events.receipts import Charge, Receipt
 from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, ApiKeyHash, CredentialId, GenerationId, RunId
@@ -174,6 +174,23 @@ def test_all_that_clients_insist_on_is_there(shown: Receipt) -> None:
         assert "id" not in each
 
 
+def test_an_answer_is_named_by_the_providers_own_id() -> None:
+    limited = attempt(status=429, failure="rate_limited", upstream_id="req-1")
+    body = wire(receipt(attempts=(limited, attempt(upstream_id="chatcmpl-2"))))
+    assert body["upstream_id"] == "chatcmpl-2"
+    assert [each["id"] for each in body["provider_responses"]] == ["req-1", "chatcmpl-2"]
+    # an attempt that failed did not answer
+    unanswered = receipt(model=None, provider=None, endpoint=None, attempts=(limited,))
+    assert wire(unanswered)["upstream_id"] is None
+
+
+def test_the_clients_own_user_and_session_are_shown() -> None:
+    body = wire(receipt(origin=RequestOrigin(external_user="=u", session_id="s")))
+    assert (body["external_user"], body["session_id"]) == ("=u", "s")
+    row = csv_row(body)
+    assert (row["external_user"], row["session_id"], row["api_type"]) == ("=u", "s", "completions")
+
+
 def test_amounts_are_exact_and_of_the_ledger() -> None:
     body = receipt_body(receipt(), str, NAMES)
 
@@ -226,6 +243,23 @@ def test_only_the_attempt_that_answered_has_usage() -> None:
     unanswered = wire(receipt(model=None, provider=None, endpoint=None, usage=None))
     assert [each["usage"] for each in unanswered["provider_responses"]] == [None, None]
     assert unanswered["model"] == "openai/gpt-4o"
+
+
+def test_what_a_failed_attempt_used_is_shown_and_charged_nowhere() -> None:
+    used = Usage(prompt_tokens=70, completion_tokens=0)
+    body = wire(
+        receipt(attempts=(attempt(status=429, failure="rate_limited", usage=used), attempt()))
+    )
+    failed, answered = body["provider_responses"]
+    assert (failed["usage"], failed["tokens_prompt"], failed["tokens_completion"]) == (
+        "measured",
+        70,
+        0,
+    )
+    assert (answered["tokens_prompt"], answered["tokens_completion"]) == (1_000, 500)
+    assert body["tokens_prompt"] == 1_000
+    unknown = wire(receipt())["provider_responses"][0]
+    assert (unknown["usage"], unknown["tokens_prompt"]) == (None, None)
 
 
 def test_times_are_in_milliseconds() -> None:

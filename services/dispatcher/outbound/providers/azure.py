@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
@@ -89,7 +89,11 @@ class Azure:
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
         """Ask the deployment or resource for embeddings."""
         if not isinstance(secret, AzureSecret):
@@ -111,7 +115,7 @@ class Azure:
             headers=_headers(key, place),
             secret=key,
         )
-        return await embed_as_openai(self._client, where, attempt, request, ways)
+        return await embed_as_openai(self._client, where, attempt, request, ways, tell_usage)
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """The list of models of a whole resource; of a deployment, which nothing free proves, one token.

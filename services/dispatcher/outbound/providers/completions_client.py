@@ -12,7 +12,13 @@ import aiohttp
 from typing_extensions import override
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
+from services.dispatcher.domain.reply import (
+    AnswerNamed,
+    StreamEnded,
+    StreamPiece,
+    UsageSeen,
+    WholeReply,
+)
 from services.dispatcher.outbound.egress import (
     ANSWER_BYTES_MAX,
     ERROR_BYTES_MAX,
@@ -238,7 +244,10 @@ def _as_pieces(reply: WholeReply | ProviderFailure) -> list[StreamPiece]:
     """A whole answer to a call that asked for a stream."""
     if isinstance(reply, ProviderFailure):
         return [reply]
-    pieces: list[StreamPiece] = [ReplyDelta(choices=reply.choices)]
+    pieces: list[StreamPiece] = []
+    if reply.upstream_id is not None:
+        pieces.append(AnswerNamed(reply.upstream_id))
+    pieces.append(ReplyDelta(choices=reply.choices))
     if reply.usage is not None:
         pieces.append(UsageSeen(reply.usage))
     ended = StreamEnded(

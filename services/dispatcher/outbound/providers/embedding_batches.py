@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final, TypeVar
 
-from services.dispatcher.domain.embedding import Input
+from services.dispatcher.domain.embedding import Input, TellUsage, untold
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import Embeddings
 from shared.events.usage import Usage
@@ -38,24 +38,36 @@ class _BatchFailed(Exception):  # noqa: N818 - what happened; it ends the other 
 
 
 async def in_batches(
-    inputs: Sequence[I], ask: Ask[I], *, inputs_max: int, bytes_max: int = sys.maxsize
+    inputs: Sequence[I],
+    ask: Ask[I],
+    *,
+    inputs_max: int,
+    bytes_max: int = sys.maxsize,
+    tell_usage: TellUsage = untold,
 ) -> Embeddings | ProviderFailure:
     """Ask for at most so many inputs, and bytes of text, at a time. The first failure is the answer.
 
-    Usage is told when every call told it.
+    The answer has usage when every call told it. `tell_usage` hears what was counted until then: of a
+    request that fails nothing is delivered and nothing charged, but the provider has done that much.
+    What it did of calls that were under way when one failed, nobody knows.
     """
     batches = list(_batches(inputs, inputs_max, bytes_max))
     if len(batches) == 1:
         return await ask(batches[0])
     answers: dict[int, Embeddings] = {}
+    counted = 0
     waiting = iter(enumerate(batches))
 
     async def work() -> None:
+        nonlocal counted
         for at, batch in waiting:
             answer = await ask(batch)
             if isinstance(answer, ProviderFailure):
                 raise _BatchFailed(answer)
             answers[at] = answer
+            if answer.usage is not None:
+                counted += answer.usage.prompt_tokens
+                tell_usage(Usage(prompt_tokens=counted, completion_tokens=0))
 
     try:
         async with asyncio.TaskGroup() as group:

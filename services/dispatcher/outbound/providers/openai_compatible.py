@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
@@ -74,7 +74,11 @@ class OpenAICompatible:
         return self._client.stream(self._call(attempt, secret, request, streamed=True))
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
         """Ask for embeddings, where the provider offers them."""
         row = self._row
@@ -89,7 +93,8 @@ class OpenAICompatible:
             headers=self._headers(key),
             secret=key,
         )
-        return await embed_as_openai(self._client, place, attempt, request, row.embeddings)
+        ways = row.embeddings
+        return await embed_as_openai(self._client, place, attempt, request, ways, tell_usage)
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """Ask for what only a good key is told, else for one token."""

@@ -14,9 +14,9 @@ import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.conversation import Refused
-from services.dispatcher.domain.embedding import EmbeddingRequest, Input
+from services.dispatcher.domain.embedding import EmbeddingRequest, Input, TellUsage
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import Embeddings
+from services.dispatcher.domain.reply import Embeddings, upstream_id
 from services.dispatcher.outbound.providers.completions_client import CompletionsClient
 from services.dispatcher.outbound.providers.embedding_batches import (
     NOT_EMBEDDINGS,
@@ -99,6 +99,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
+    id: Any = None
     data: list[_Vector] | None = None
     usage: _Usage | None = None
     error: msgspec.Raw = msgspec.Raw()
@@ -114,6 +115,7 @@ async def embed_as_openai(
     attempt: Attempt,
     request: EmbeddingRequest,
     ways: EmbeddingWays,
+    tell_usage: TellUsage,
 ) -> Embeddings | ProviderFailure:
     """Ask for a vector for each input."""
     arguments = _arguments(attempt, request, ways)
@@ -132,7 +134,7 @@ async def embed_as_openai(
             return answer
         return read_embeddings(answer, FailureReader(place.secret), inputs=len(inputs))
 
-    return await in_batches(request.inputs, ask, inputs_max=ways.inputs_max)
+    return await in_batches(request.inputs, ask, inputs_max=ways.inputs_max, tell_usage=tell_usage)
 
 
 def _arguments(
@@ -185,4 +187,8 @@ def read_embeddings(
     if found is None:
         return NOT_EMBEDDINGS
     usage = answer.usage or _Usage()
-    return Embeddings(vectors=found, usage=embedded(usage.prompt_tokens))
+    return Embeddings(
+        vectors=found,
+        usage=embedded(usage.prompt_tokens),
+        upstream_id=upstream_id(answer.id),
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from services.dispatcher.domain.counts import ProviderCounts
-from services.dispatcher.domain.reply import WholeReply
+from services.dispatcher.domain.reply import WholeReply, upstream_id
 from services.dispatcher.outbound.providers.quirks import Quirks
 from shared.events.replies import (
     Choice,
@@ -92,8 +92,9 @@ class WireChoice(msgspec.Struct):
 
 
 class WireCompletion(msgspec.Struct):
-    """A completion or a chunk; with `error`, neither."""
+    """A completion or a chunk; with `error`, neither. No answer fails for its `id`."""
 
+    id: Any = None
     choices: list[WireChoice] | None = None
     usage: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
@@ -139,6 +140,7 @@ def read_whole_reply(completion: WireCompletion, quirks: Quirks) -> WholeReply |
     return WholeReply(
         choices=choices,
         usage=read_usage(completion.usage, quirks),
+        upstream_id=upstream_id(completion.id),
         service_tier=completion.service_tier,
         system_fingerprint=completion.system_fingerprint,
     )

@@ -9,7 +9,13 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
+from services.dispatcher.domain.reply import (
+    AnswerNamed,
+    StreamEnded,
+    StreamPiece,
+    UsageSeen,
+    upstream_id,
+)
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.openai_response import (
     WireCompletion,
@@ -35,13 +41,23 @@ _GAVE_UP: Final = failed("finish_reason_error")
 class CompletionChunks:
     """What the chunks of one answer say."""
 
-    __slots__ = ("_begun", "_failures", "_fingerprint", "_quirks", "_tier", "_unfinished", "_usage")
+    __slots__ = (
+        "_begun",
+        "_failures",
+        "_fingerprint",
+        "_named",
+        "_quirks",
+        "_tier",
+        "_unfinished",
+        "_usage",
+    )
 
     def __init__(self, quirks: Quirks, failures: FailureReader) -> None:
         """`failures` reads the errors that may stand in the stream."""
         self._quirks = quirks
         self._failures = failures
         self._begun = False
+        self._named = False
         self._unfinished: set[int] = set()
         self._usage: Usage | None = None
         self._tier: str | None = None
@@ -79,6 +95,9 @@ class CompletionChunks:
 
     def _take(self, chunk: WireCompletion) -> list[StreamPiece]:
         pieces: list[StreamPiece] = []
+        if not self._named and (name := upstream_id(chunk.id)) is not None:
+            self._named = True
+            pieces.append(AnswerNamed(name))
         if chunk.service_tier is not None:
             self._tier = chunk.service_tier
         if chunk.system_fingerprint is not None:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from services.ingress.inbound.http.money_json import usd
-from services.ingress.inbound.http.receipts_wire import ProviderNames
+from services.ingress.inbound.http.receipts_wire import ProviderNames, api_type
 from services.ingress.use_cases.name_credentials import Names
 from shared.events.receipts import ActivityGroup, ActivityRow
 from shared.ids import CredentialId
@@ -21,6 +21,7 @@ _COLUMNS: Final = (
     "completion_tokens",
     "reasoning_tokens",
     "cached_tokens",
+    "api_type",
 )
 _GROUP_COLUMNS: Final = {
     "api_key_hash": ("api_key_hash",),
@@ -48,6 +49,7 @@ def activity_item(
         "completion_tokens": row.completion_tokens,
         "reasoning_tokens": row.reasoning_tokens,
         "cached_tokens": row.cached_tokens,
+        "api_type": api_type(row.operation),
     }
     if "api_key_hash" in group_by:
         item["api_key_hash"] = row.api_key_hash

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from services.ingress.domain import api_key
+from services.ingress.domain.client_identifiers import session_of
 from services.ingress.domain.embeddings_request import AnyRequest
 from services.ingress.domain.refusals import Refusal
 from services.ingress.domain.request_origin import request_origin
@@ -19,6 +20,7 @@ from services.ingress.inbound.http.router_metadata import router_metadata, wants
 from services.ingress.use_cases.complete_chat import CompleteChat, Completion, Idle, Piece
 from services.ingress.use_cases.known_callers import KnownCallers
 from shared.clock import Clock
+from shared.events.generations import RequestOrigin
 from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart, ReplyVectors
 from shared.ids import GenerationId
 from shared.time_limit import TimeLimit
@@ -146,23 +148,37 @@ class Generations:
         if caller.is_management:
             return api_key.NOT_FOR_INFERENCE
         with self._bodies.room_for(exchange.request) as no_room:
-            body = no_room or await self._bodies.read(exchange.request)
-            if isinstance(body, Refusal):
-                return body
-            request = read(body)
-            if isinstance(request, Refusal):
-                return request
+            asked = no_room or await self._asked(exchange, read)
+            if isinstance(asked, Refusal):
+                return asked
             if isinstance(anthropic_betas, Refusal):
                 return anthropic_betas
+            body, request, origin = asked
             completion = await self._complete_chat.begin(
                 generation_id,
                 caller,
                 request,
                 body,
                 anthropic_betas=anthropic_betas,
-                origin=request_origin(exchange.request.headers),
+                origin=origin,
             )
         return completion if isinstance(completion, Refusal) else (completion, request)
+
+    async def _asked(
+        self, exchange: Exchange, read: Callable[[bytes], R | Refusal]
+    ) -> tuple[bytes, R, RequestOrigin | None] | Refusal:
+        """The body, what it asks for, and what its client says of itself."""
+        body = await self._bodies.read(exchange.request)
+        if isinstance(body, Refusal):
+            return body
+        request = read(body)
+        if isinstance(request, Refusal):
+            return request
+        headers = exchange.request.headers
+        session_id = session_of(headers, request.session_id)
+        if isinstance(session_id, Refusal):
+            return session_id
+        return body, request, request_origin(headers, user=request.user, session_id=session_id)
 
 
 def left(exchange: Exchange) -> web.Response:

@@ -11,7 +11,7 @@ import msgspec
 
 from services.ingress.inbound.http.money_json import pricing, usd
 from services.ingress.use_cases.name_credentials import Names
-from shared.events.generations import AttemptReceipt, RequestOrigin
+from shared.events.generations import AttemptReceipt, Operation, RequestOrigin
 from shared.events.receipts import Receipt
 from shared.events.usage import Usage, completion_cost, list_cost, prompt_cost
 from shared.ids import CredentialId
@@ -48,6 +48,10 @@ CSV_COLUMNS: Final = (
     "latency",
     "generation_time",
     "attempts",
+    "api_type",
+    "upstream_id",
+    "external_user",
+    "session_id",
 )
 
 
@@ -62,7 +66,7 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
     return {
         "id": receipt.generation_id,
         "request_id": None,
-        "upstream_id": None,
+        "upstream_id": _upstream_id(receipt),
         "model": _model(receipt),
         "provider_name": None if receipt.provider is None else provider_names(receipt.provider),
         "provider_responses": attempts,
@@ -89,13 +93,13 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
         "origin": origin.http_referer or "",
         "http_referer": origin.http_referer,
         "user_agent": origin.user_agent,
-        "external_user": None,
-        "session_id": None,
+        "external_user": origin.external_user,
+        "session_id": origin.session_id,
         "preset_id": None,
         "router": None,
         "service_tier": receipt.service_tier,
         "data_region": "global",
-        "api_type": "embeddings" if receipt.operation == "embeddings" else "completions",
+        "api_type": api_type(receipt.operation),
         "web_search_engine": None,
         "response_cache_source_id": None,
         "workspace_id": None,
@@ -111,6 +115,11 @@ def receipt_body(receipt: Receipt, provider_names: ProviderNames, names: Names) 
         "finished_at": receipt.finished_at.isoformat(),
         "posted_at": receipt.posted_at.isoformat(),
     }
+
+
+def api_type(operation: Operation) -> str:
+    """OpenRouter's word for an operation."""
+    return "embeddings" if operation == "embeddings" else "completions"
 
 
 def csv_row(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,8 +157,12 @@ def _attempt(
 ) -> dict[str, Any]:
     answered = receipt.endpoint is not None and number == len(receipt.attempts) - 1
     prices = receipt.prices if answered else attempt.prices
-    usage = receipt.usage if answered else None
+    # what any other one used at its provider was delivered and charged to nobody
+    usage = (receipt.usage if answered else None) or attempt.usage
+    # the key may be left out but must not be null
+    named = {} if attempt.upstream_id is None else {"id": attempt.upstream_id}
     return {
+        **named,
         "provider_name": provider_names(attempt.provider),
         "status": attempt.status,
         "latency": attempt.latency_ms,
@@ -161,6 +174,8 @@ def _attempt(
         "failure": attempt.failure,
         "pricing": None if prices is None else pricing(prices),
         "usage": None if usage is None else "estimated" if usage.estimated else "measured",
+        "tokens_prompt": None if usage is None else usage.prompt_tokens,
+        "tokens_completion": None if usage is None else usage.completion_tokens,
     }
 
 
@@ -225,6 +240,13 @@ def _model(receipt: Receipt) -> str:
 def _label(receipt: Receipt) -> str | None:
     """The label of the credential that answered: its attempt was the last."""
     return receipt.attempts[-1].credential_label if receipt.attempts else None
+
+
+def _upstream_id(receipt: Receipt) -> str | None:
+    """The provider's own id of what it answered; null where no attempt answered."""
+    if receipt.endpoint is None or not receipt.attempts:
+        return None
+    return receipt.attempts[-1].upstream_id
 
 
 def _latency(receipt: Receipt) -> int | None:

@@ -124,6 +124,62 @@ DAMAGES: Mapping[str, Damage] = {
         [f"update allotments set used = used + 1 where account_id = '{story.account}'"],
         ["allotment_used", "published allotment used"],
     ),
+    "an allotment by list cost changed": lambda story: (
+        [
+            "update allotments set list_cost_used_nano_usd = list_cost_used_nano_usd + 1 "
+            f"where account_id = '{story.account}'"
+        ],
+        [
+            f"wrong-counter: account {story.account}: allotment_list_cost_used_nano_usd of 20",
+            f": is {LIST_COST + 1}, should be {LIST_COST}",
+            f"wrong-state: account {story.account}: published list cost used of 20",
+        ],
+    ),
+    "what is reserved by list cost changed": lambda story: (
+        [
+            "update allotments set list_cost_reserved_nano_usd = 1 "
+            f"where account_id = '{story.account}'"
+        ],
+        [
+            f"wrong-counter: account {story.account}: allotment_list_cost_reserved_nano_usd of 20",
+            f"wrong-state: account {story.account}: published list cost used of 20",
+        ],
+    ),
+    "an allotment used in another month": lambda story: (
+        [
+            "insert into allotments (account_id, month, used, list_cost_used_nano_usd) "
+            "select account_id, '2001-01', used, list_cost_used_nano_usd from allotments "
+            f"where account_id = '{story.account}'",
+            "update allotments set used = 0, list_cost_used_nano_usd = 0 "
+            f"where account_id = '{story.account}' and month <> '2001-01'",
+        ],
+        [
+            f"account {story.account}: allotment_used of 2001-01: is 2, should be 0",
+            f"allotment_list_cost_used_nano_usd of 2001-01: is {LIST_COST}, should be 0",
+            f": is 0, should be {LIST_COST}",
+        ],
+    ),
+    "an allotment deleted": lambda story: (
+        [f"delete from allotments where account_id = '{story.account}'"],
+        [
+            f"account {story.account}: allotment_used of 20",
+            ": is 0, should be 2",
+            f"wrong-state: account {story.account}: published list cost used of 20",
+        ],
+    ),
+    "an account's own allotment changed": lambda story: (
+        [
+            "update accounts set allotment_rule = 'list_cost', free_list_cost_nano_usd = 5, "
+            f"free_requests = 7, fee_percent = 3 where account_id = '{story.account}'"
+        ],
+        [
+            f"wrong-state: account {story.account}: published allotment rule at offset",
+            "is requests, should be list_cost",
+            "published free list cost at offset",
+            "published free requests at offset",
+            "published fee percent at offset",
+        ],
+    ),
     "a hold opened again": lambda story: (
         [f"update holds set is_open = true where hold_id = '{story.hold}'"],
         [f"hold {story.hold}, ending posted: is open, should be closed", "unbalanced: ledger"],

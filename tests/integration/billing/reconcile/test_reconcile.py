@@ -1,6 +1,7 @@
 """Reconciliation: a healthy system is clean, and each kind of damage is found and named."""
 
 import json
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,7 +16,8 @@ from services.billing.inbound.kafka_inbound import FACTS_GROUP
 from shared.events.billing import AccountBalance
 from shared.events.fees import CreditsAdded, CreditsCharged, FeeWaived
 from shared.events.generations import GenerationAbandoned
-from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES, INFERENCE_GENERATIONS
+from shared.events.payments import PaymentNotBooked
+from shared.events.topics import BILLING_ACCOUNTS, BILLING_FEES, DEAD_LETTERS, INFERENCE_GENERATIONS
 from shared.ids import GenerationId, new_generation_id
 from shared.kafka.admin import partition_counts
 from shared.kafka.consuming import open_consumer
@@ -23,6 +25,7 @@ from tests.conftest import Infrastructure
 from tests.integration.billing.conftest import Desk, World, received
 from tests.integration.billing.reconcile.conftest import (
     Story,
+    acknowledge_all,
     billing_at_work,
     compare,
     live,
@@ -30,6 +33,7 @@ from tests.integration.billing.reconcile.conftest import (
 )
 from tests.integration.billing.reconcile.damages import DAMAGES, damaged
 from tests.integration.billing.reconcile.running import run_operation
+from tests.support.wait_until import wait_until
 from tests.unit.billing.made import LIST_COST, finished
 
 _stories: list[Story] = []
@@ -41,6 +45,7 @@ async def story(config: BillingConfig, world: World, database: asyncpg.Connectio
     if not _stories:
         async with billing_at_work(config):
             _stories.append(await live(world, database))
+        await acknowledge_all(config)
     return _stories[0]
 
 
@@ -52,7 +57,7 @@ async def test_a_healthy_system_is_clean(config: BillingConfig, story: Story) ->
     assert told["in_flight"] == {"facts": 0, "events": 0, "states": 0}
     assert told["facts"] == 20 + 4 - 1
     assert told["generations"] == 7
-    assert told["dead_letters"] == 1
+    assert (told["dead_letters"], told["dead_letters_acknowledged"]) == (1, 1)
     assert [line for line in compared.lines if line.startswith("dead-letter: ")]
     assert sum(each["to"] for each in told["offsets"].values()) > told["facts"]
     assert all(each["committed"] == each["to"] for each in told["offsets"].values())
@@ -91,6 +96,77 @@ async def test_all_of_it_was_put_back(config: BillingConfig, story: Story) -> No
     compared = await compare(config)
     assert compared.report.clean, compared.lines
     assert story.account
+
+
+async def test_a_dead_letter_is_no_clean_reconciliation_until_it_is_acknowledged(
+    config: BillingConfig,
+    infrastructure: Infrastructure,
+    world: World,
+    story: Story,
+) -> None:
+    environment = infrastructure.environment("billing")
+    poison = GenerationAbandoned(
+        generation_id=GenerationId("poison"), account_id=story.account, reason="unreadable"
+    )
+    payment = PaymentNotBooked(
+        provider="stripe",
+        event_id="evt_lost",
+        event_type="checkout.session.completed",
+        reason="there is no such account",
+        payment_id="stripe/pi_lost",
+        amount=500,
+        currency="usd",
+    )
+    async with billing_at_work(config):
+        await tell(world, poison)
+        await world.producer.emit(DEAD_LETTERS, payment, key="stripe/pi_lost")
+        await wait_until(lambda: _letters(config, 3), deadline_seconds=20)
+    code, output, _ = await run_operation(environment, "reconcile")
+    told = json.loads(output.splitlines()[-1])
+    assert (code, told["clean"], told["differences"]) == (1, False, 0)
+    assert (told["dead_letters"], told["dead_letters_acknowledged"]) == (3, 1)
+    lines = [line for line in output.splitlines() if line.startswith("dead-letter: ")]
+    fresh = [line for line in lines if "acknowledged" not in line]
+    assert len(fresh) == 2
+    assert any("stripe/pi_lost" in line and "no such account" in line for line in fresh)
+    for line in fresh:
+        place = re.match(r"dead-letter: (\S+) partition (\d+) offset (\d+): ", line)
+        assert place is not None
+        topic, partition, offset = place.groups()
+        position = ["--topic", topic, "--partition", partition, "--offset", offset]
+        decided = ["--reason", "nothing was due", "--by", "ada"]
+        code, output, _ = await run_operation(environment, "acknowledge", *position, *decided)
+        assert code == 0
+        assert json.loads(output)["reason"] == "nothing was due"
+        code, _, _ = await run_operation(environment, "acknowledge", *position, *decided)
+        assert code == 0, "the same again is the same"
+        other = ["--reason", "something else", "--by", "eve"]
+        code, output, errors = await run_operation(environment, "acknowledge", *position, *other)
+        assert code == 1
+        assert json.loads(output)["by"] == "ada"
+        assert "nothing was due" in errors
+    code, output, _ = await run_operation(environment, "reconcile")
+    assert code == 0, output
+    assert output.count("by ada: nothing was due") == 2
+
+
+async def test_what_is_no_dead_letter_cannot_be_acknowledged(
+    infrastructure: Infrastructure, database: asyncpg.Connection, story: Story
+) -> None:
+    count = "select count(*) from acknowledged_dead_letters"
+    before = await database.fetchval(count)
+    code, output, errors = await run_operation(
+        infrastructure.environment("billing"),
+        *("acknowledge", "--topic", INFERENCE_GENERATIONS.name),
+        *("--partition", "0", "--offset", "999999", "--reason", "x", "--by", story.account),
+    )
+    assert (code, output) == (1, "")
+    assert "inference.generations partition 0 offset 999999" in errors
+    assert await database.fetchval(count) == before
+
+
+async def _letters(config: BillingConfig, count: int) -> bool:
+    return (await compare(config)).report.dead_letters == count
 
 
 async def test_what_the_world_was_told_without_a_posting_is_found(
@@ -231,7 +307,10 @@ async def test_the_command_ends_with_json_and_the_exit_code_that_it_promises(
         environment, "reconcile", "--from", "2020-01-01", "--to", "2020-02-01"
     )
     told = json.loads(output.splitlines()[-1])
-    assert (code, told["clean"]) == ((0, True) if told["differences"] == 0 else (1, False))
+    is_clean = told["differences"] == 0 and (
+        told["dead_letters"] == told["dead_letters_acknowledged"]
+    )
+    assert (code, told["clean"]) == ((0, True) if is_clean else (1, False))
     assert told["from"] == "2020-01-01T00:00:00+00:00"
     await database.execute("insert into accounts (account_id, version) values ('untold', 1)")
     code, output, _ = await run_operation(environment, "reconcile")
@@ -246,6 +325,11 @@ async def test_the_command_ends_with_json_and_the_exit_code_that_it_promises(
         ["reconcile", "--from", "yesterday"],
         ["reconcile", "--from", "2026-02-01", "--to", "2026-01-01"],
         ["reconcile", "2026-01-01"],
+        ["acknowledge", "--topic", "t", "--partition", "0", "--offset", "0", "--by", "ada"],
+        [
+            *("acknowledge", "--topic", "t", "--partition", "0", "--offset", "0"),
+            *("--by", "ada", "--reason", "two\nlines"),
+        ],
         ["seal-month"],
         ["seal-month", "--month", "2026-13"],
         [],

@@ -16,6 +16,7 @@ from services.dispatcher.outbound.providers.embedding_batches import (
     vector,
     vectors,
 )
+from shared.events.usage import Usage
 
 LIMITED = ProviderFailure(failure=FailureClass.RATE_LIMITED, status=429)
 
@@ -75,6 +76,41 @@ async def test_the_first_failure_is_the_answer_and_stops_the_others() -> None:
 
     assert await in_batches([str(n) for n in range(20)], ask, inputs_max=1) == LIMITED
     assert stopped == CALLS_AT_ONCE - 1
+
+
+async def test_what_was_counted_is_told_as_it_comes_though_the_request_fails() -> None:
+    told: list[Usage] = []
+    answered = asyncio.Event()
+
+    async def ask(batch: Sequence[str]) -> Embeddings | ProviderFailure:
+        match batch:
+            case ["0"] | ["2"]:
+                return Embeddings(vectors=["v"], usage=embedded(10 + int(batch[0])))
+            case ["1"]:  # of which the provider tells no count
+                answered.set()
+                return Embeddings(vectors=["v"], usage=None)
+            case _:
+                await answered.wait()
+                await asyncio.sleep(0)
+                return LIMITED
+
+    inputs = [str(n) for n in range(4)]
+    assert await in_batches(inputs, ask, inputs_max=1, tell_usage=told.append) == LIMITED
+    assert told == [embedded(10), embedded(22)]
+
+
+async def test_what_was_counted_is_told_before_the_caller_gives_up() -> None:
+    told: list[Usage] = []
+
+    async def ask(batch: Sequence[str]) -> Embeddings:
+        if batch == ["1"]:
+            await asyncio.Event().wait()
+        return Embeddings(vectors=["v"], usage=embedded(3))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await in_batches(["0", "1"], ask, inputs_max=1, tell_usage=told.append)
+    assert told == [embedded(3)]
 
 
 async def test_a_bug_in_a_call_is_raised() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
+from services.dispatcher.domain.reply import AnswerNamed, StreamEnded, StreamPiece, UsageSeen
 from services.dispatcher.outbound.providers import quirks
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.openai_stream import CompletionChunks
@@ -35,7 +35,7 @@ def _chunk(*choices: dict[str, Any], **more: Any) -> bytes:
         {"index": index, "logprobs": None, "finish_reason": None, **choice}
         for index, choice in enumerate(choices)
     ]
-    return _event({"id": "x", "object": "chat.completion.chunk", "choices": whole, **more})
+    return _event({"id": "", "object": "chat.completion.chunk", "choices": whole, **more})
 
 
 def _reader() -> SentEvents:
@@ -67,7 +67,7 @@ def _delta(message: Message, **choice: Any) -> ReplyDelta:
 
 
 def test_a_stream_is_passed_on_in_order_and_ends_with_its_usage() -> None:
-    tier = {"service_tier": "default", "system_fingerprint": "fp"}
+    tier = {"id": "chatcmpl-1", "service_tier": "default", "system_fingerprint": "fp"}
     assert _read(
         _chunk(_ROLE, usage=None, **tier),
         _chunk(_WORD, usage=None, **tier),
@@ -75,6 +75,7 @@ def test_a_stream_is_passed_on_in_order_and_ends_with_its_usage() -> None:
         _chunk(usage=_USAGE, **tier),
         _DONE,
     ) == [
+        AnswerNamed("chatcmpl-1"),
         _delta(Message(role="assistant", content="")),
         _delta(Message(content="amber")),
         _delta(Message(), finish_reason="stop", native_finish_reason="stop"),
@@ -242,3 +243,14 @@ def test_a_connection_that_breaks_after_everything_was_said_does_no_harm() -> No
     early = _reader()
     early.feed(_chunk(_ROLE))
     assert early.break_off(broken) == broken
+
+
+@pytest.mark.parametrize("told", ["", 7, None, ["x"], "x" * 257, "two\nlines", "ünprintable"])
+def test_what_is_no_id_names_no_answer_and_fails_none(told: Any) -> None:
+    read = _read(_chunk(_WORD, id=told), _chunk(_STOP, id=told), _DONE)
+    assert [type(piece) for piece in read] == [ReplyDelta, ReplyDelta, StreamEnded]
+
+
+def test_an_answer_is_named_once_by_the_first_id_that_it_tells() -> None:
+    read = _read(_chunk(_ROLE), _chunk(_WORD, id="a"), _chunk(_STOP, id="b"), _DONE)
+    assert [piece for piece in read if isinstance(piece, AnswerNamed)] == [AnswerNamed("a")]

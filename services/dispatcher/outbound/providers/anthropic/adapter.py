@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
@@ -64,6 +64,7 @@ class Anthropic:
         attempt: Attempt,  # noqa: ARG002 - it has no model that embeds
         secret: ProviderSecret,  # noqa: ARG002
         request: EmbeddingRequest,  # noqa: ARG002
+        tell_usage: TellUsage = untold,  # noqa: ARG002
     ) -> Embeddings | ProviderFailure:
         """Anthropic offers no embeddings."""
         return NO_EMBEDDINGS

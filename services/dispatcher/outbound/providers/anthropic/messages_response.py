@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from services.dispatcher.domain.counts import ProviderCounts
-from services.dispatcher.domain.reply import WholeReply
+from services.dispatcher.domain.reply import WholeReply, upstream_id
 from services.dispatcher.outbound.providers.answer_blocks import whole_choice
 from services.dispatcher.outbound.providers.anthropic.content_blocks import FORMAT
 from shared.events.replies import (
@@ -64,8 +64,9 @@ class WireBlock(msgspec.Struct):
 
 
 class WireMessage(msgspec.Struct):
-    """A whole answer, or its beginning in a stream."""
+    """A whole answer, or its beginning in a stream. No answer fails for its `id`."""
 
+    id: Any = None
     type: str | None = None
     content: list[WireBlock] | None = None
     stop_reason: str | None = None
@@ -135,6 +136,7 @@ def read_whole_reply(wire: WireMessage, *, excludes_reasoning: bool) -> WholeRep
     return WholeReply(
         choices=[choice],
         usage=read_usage(wire.usage),
+        upstream_id=upstream_id(wire.id),
         service_tier=None if wire.usage is None else wire.usage.service_tier,
     )
 

@@ -10,7 +10,13 @@ from typing import Final
 
 import msgspec
 
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen
+from services.dispatcher.domain.reply import (
+    AnswerNamed,
+    StreamEnded,
+    StreamPiece,
+    UsageSeen,
+    upstream_id,
+)
 from services.dispatcher.outbound.providers.answer_blocks import OpenBlocks
 from services.dispatcher.outbound.providers.anthropic.content_blocks import FORMAT
 from services.dispatcher.outbound.providers.anthropic.messages_response import (
@@ -92,7 +98,7 @@ class MessageEvents:
             case "message_stop":
                 return [self.all_said() or ENDED_EARLY]
             case "message_start":
-                return self._used(None if wire.message is None else wire.message.usage)
+                return [] if wire.message is None else self._start(wire.message)
             case "message_delta":
                 return self._stop(wire)
             case "content_block_start" | "content_block_delta" | "content_block_stop":
@@ -100,6 +106,11 @@ class MessageEvents:
                 return [] if message is None else [ReplyDelta(choices=[Choice(message=message)])]
             case _:
                 return []
+
+    def _start(self, message: WireMessage) -> list[StreamPiece]:
+        name = upstream_id(message.id)
+        used = self._used(message.usage)
+        return used if name is None else [AnswerNamed(name), *used]
 
     def _used(self, told: WireUsage | None) -> list[StreamPiece]:
         if told is None:

@@ -14,13 +14,15 @@ from botocore.exceptions import ClientError, IncompleteReadError, ResponseStream
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.conversation import Refused
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import (
+    AnswerNamed,
     Embeddings,
     StreamEnded,
     StreamPiece,
     WholeReply,
+    upstream_id,
 )
 from services.dispatcher.domain.request import ChatRequest
 from services.dispatcher.outbound.bedrock_client import (
@@ -80,6 +82,14 @@ class _Events(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A stream that Bedrock began."""
+
+    events: _Events
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
     """Everything that goes out, and what is needed to read what comes back."""
 
@@ -103,6 +113,7 @@ class _Invoked:
 
     body: bytes
     input_tokens: int | None
+    request_id: str | None
 
 
 class Bedrock:
@@ -125,7 +136,10 @@ class Bedrock:
                 answer = await client.converse(**call.parts)
         except _FAILED as error:
             return self._failure(error, call, INVOKE)
-        return call.dialect.whole(answer)
+        reply = call.dialect.whole(answer)
+        if isinstance(reply, ProviderFailure):
+            return reply
+        return replace(reply, upstream_id=_request_id(answer))
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
@@ -138,11 +152,13 @@ class Bedrock:
         reader = call.dialect.pieces()
         try:
             async with self._clients.client(call.identity) as client:
-                source = await self._opened(client, call)
-                if isinstance(source, ProviderFailure):
-                    yield source
+                opened = await self._opened(client, call)
+                if isinstance(opened, ProviderFailure):
+                    yield opened
                     return
-                with closing(source):
+                with closing(opened.events) as source:
+                    if opened.request_id is not None:
+                        yield AnswerNamed(opened.request_id)
                     events = aiter(source)
                     while not reader.ended:
                         for piece in await self._next_pieces(events, reader, call):
@@ -153,7 +169,11 @@ class Bedrock:
             yield self._failure(error, call, INVOKE_STREAM)
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
         """Ask for embeddings, some models for one text at a time."""
         family = family_of(attempt.endpoint.provider_model)
@@ -176,11 +196,14 @@ class Bedrock:
             answer = await self._invoked(identity, name, write_body(family, request, batch))
             if isinstance(answer, ProviderFailure):
                 return answer
-            return read_embeddings(
+            read = read_embeddings(
                 family, answer.body, counted=answer.input_tokens, inputs=len(batch)
             )
+            if isinstance(read, ProviderFailure):
+                return read
+            return replace(read, upstream_id=answer.request_id)
 
-        return await in_batches(texts, ask, inputs_max=family.inputs_max)
+        return await in_batches(texts, ask, inputs_max=family.inputs_max, tell_usage=tell_usage)
 
     async def check(self, attempt: Attempt, secret: ProviderSecret) -> ProviderFailure | None:
         """One token of Amazon Nova Micro, for a ten-millionth of a dollar.
@@ -210,7 +233,11 @@ class Bedrock:
                 answer = await client.invoke_model(
                     modelId=name, body=body, contentType=_JSON, accept=_JSON
                 )
-                return _Invoked(body=await _read(answer["body"]), input_tokens=_counted(answer))
+                return _Invoked(
+                    body=await _read(answer["body"]),
+                    input_tokens=_counted(answer),
+                    request_id=_request_id(answer),
+                )
         except (IncompleteReadError, ResponseStreamingError):
             return _CUT  # botocore's own words for what `BROKEN` has elsewhere
         except _FAILED as error:
@@ -218,12 +245,12 @@ class Bedrock:
                 error, _failure_reader(identity), action=INVOKE, now=self._clock.now()
             )
 
-    async def _opened(self, client: BedrockClient, call: _Call) -> _Events | ProviderFailure:
+    async def _opened(self, client: BedrockClient, call: _Call) -> _Opened | ProviderFailure:
         try:
-            events: _Events = (await client.converse_stream(**call.parts))["stream"]
+            answer = await client.converse_stream(**call.parts)
         except _FAILED as error:
             return self._failure(error, call, INVOKE_STREAM)
-        return events
+        return _Opened(events=answer["stream"], request_id=_request_id(answer))
 
     async def _next_pieces(
         self,
@@ -260,6 +287,11 @@ async def _read(body: _Body) -> bytes:
 def _counted(answer: Mapping[str, Any]) -> int | None:
     told = answer["ResponseMetadata"]["HTTPHeaders"].get(_INPUT_TOKENS, "")
     return int(told) if told.isascii() and told.isdigit() else None
+
+
+def _request_id(answer: Mapping[str, Any]) -> str | None:
+    """What AWS names an answer by, to whoever asks about it; it stands in a header alone."""
+    return upstream_id(answer["ResponseMetadata"].get("RequestId"))
 
 
 async def _let_end(events: AsyncIterator[dict[str, Any]]) -> None:

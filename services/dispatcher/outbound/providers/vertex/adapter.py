@@ -15,7 +15,7 @@ import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.conversation import Refused
-from services.dispatcher.domain.embedding import EmbeddingRequest
+from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
 from services.dispatcher.domain.reply import Embeddings, StreamPiece, WholeReply
 from services.dispatcher.domain.request import ChatRequest
@@ -127,7 +127,11 @@ class Vertex:
         yield token
 
     async def embed(
-        self, attempt: Attempt, secret: ProviderSecret, request: EmbeddingRequest
+        self,
+        attempt: Attempt,
+        secret: ProviderSecret,
+        request: EmbeddingRequest,
+        tell_usage: TellUsage = untold,
     ) -> Embeddings | ProviderFailure:
         """Ask for embeddings of Google's own models, Gemini's for one text at a time."""
         if not isinstance(secret, VertexSecret):
@@ -159,6 +163,7 @@ class Vertex:
             ask,
             inputs_max=embeddings.inputs_max(model),
             bytes_max=embeddings.BATCH_BYTES_MAX,
+            tell_usage=tell_usage,
         )
 
     async def check(

@@ -10,7 +10,14 @@ from typing import Final
 import msgspec
 
 from services.dispatcher.domain.failure import ProviderFailure
-from services.dispatcher.domain.reply import StreamEnded, StreamPiece, UsageSeen, WholeReply
+from services.dispatcher.domain.reply import (
+    AnswerNamed,
+    StreamEnded,
+    StreamPiece,
+    UsageSeen,
+    WholeReply,
+    upstream_id,
+)
 from services.dispatcher.outbound.providers.failures import FailureReader
 from services.dispatcher.outbound.providers.streamed_answer import SentEvents, failed
 from services.dispatcher.outbound.providers.vertex.gemini_logprobs import read_logprobs
@@ -112,7 +119,11 @@ class GeminiDialect:
         ]
         if not choices or any(choice.finish_reason is None for choice in choices):
             return _NO_ANSWER
-        return WholeReply(choices=choices, usage=read_usage(answer.usage_metadata))
+        return WholeReply(
+            choices=choices,
+            usage=read_usage(answer.usage_metadata),
+            upstream_id=upstream_id(answer.response_id),
+        )
 
     def pieces(self, failures: FailureReader) -> SentEvents:
         """The reader of a stream of chunks."""
@@ -122,12 +133,13 @@ class GeminiDialect:
 class _Chunks:
     """What the chunks of one answer say."""
 
-    __slots__ = ("_candidates", "_excludes_reasoning", "_failures", "_usage")
+    __slots__ = ("_candidates", "_excludes_reasoning", "_failures", "_named", "_usage")
 
     def __init__(self, failures: FailureReader, *, excludes_reasoning: bool) -> None:
         self._failures = failures
         self._excludes_reasoning = excludes_reasoning
         self._candidates: dict[int, _Candidate] = {}
+        self._named = False
         self._usage: Usage | None = None
 
     def read(self, event: bytes) -> list[StreamPiece]:
@@ -147,6 +159,9 @@ class _Chunks:
 
     def _take(self, chunk: WireAnswer) -> list[StreamPiece]:
         pieces: list[StreamPiece] = []
+        if not self._named and (name := upstream_id(chunk.response_id)) is not None:
+            self._named = True
+            pieces.append(AnswerNamed(name))
         choices: list[Choice] = []
         for wire in chunk.candidates or ():
             candidate = self._candidates.setdefault(wire.index or 0, _Candidate())
