@@ -9,7 +9,7 @@ and late by no more than that.
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 from weakref import WeakKeyDictionary
 
 TICK_SECONDS: Final = 0.05
@@ -25,18 +25,8 @@ class Alarm:
     def __init__(self, seconds: float, callback: Callable[[], object]) -> None:
         """Set it, within a running loop; `callback` must not raise."""
         self._callback = callback
-        loop = asyncio.get_running_loop()
-        slots = _slots_of.get(loop)
-        if slots is None:
-            slots = _slots_of[loop] = {}
-        step = _LONG_TICK_SECONDS if seconds > LONG_SECONDS else TICK_SECONDS
-        ring_at = (int((loop.time() + seconds) / step) + 1) * step
-        slot = slots.get(ring_at)
-        if slot is None:
-            slot = slots[ring_at] = set()
-            loop.call_at(ring_at, _ring, slots, ring_at)
-        slot.add(self)
-        self._slot = slot
+        self._slot = _slot_in(seconds)
+        self._slot.add(self)
 
     def cancel(self) -> None:
         """It will not ring; may be called at any time."""
@@ -47,12 +37,30 @@ class Alarm:
         self._callback()
 
 
-_slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, set[Alarm]]]" = (
-    WeakKeyDictionary()
-)
+class _Rings(Protocol):
+    def ring(self) -> object: ...
 
 
-def _ring(slots: dict[float, set[Alarm]], ring_at: float) -> None:
+_Slot = set[_Rings]
+_slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Slot]]" = WeakKeyDictionary()
+
+
+def _slot_in(seconds: float) -> _Slot:
+    """What rings so many seconds from now."""
+    loop = asyncio.get_running_loop()
+    slots = _slots_of.get(loop)
+    if slots is None:
+        slots = _slots_of[loop] = {}
+    step = _LONG_TICK_SECONDS if seconds > LONG_SECONDS else TICK_SECONDS
+    ring_at = (int((loop.time() + seconds) / step) + 1) * step
+    slot = slots.get(ring_at)
+    if slot is None:
+        slot = slots[ring_at] = set()
+        loop.call_at(ring_at, _ring, slots, ring_at)
+    return slot
+
+
+def _ring(slots: dict[float, _Slot], ring_at: float) -> None:
     slot = slots.pop(ring_at)
     while slot:
         slot.pop().ring()
@@ -65,13 +73,13 @@ class TimeLimit:
     A cancellation from outside stays one.
     """
 
-    __slots__ = ("_alarm", "_cancelling", "_has_passed", "_seconds", "_task")
+    __slots__ = ("_cancelling", "_has_passed", "_seconds", "_slot", "_task")
 
     def __init__(self, seconds: float) -> None:
         """Nothing runs before the block is entered."""
         self._seconds = seconds
         self._has_passed = False
-        self._alarm: Alarm | None = None
+        self._slot: _Slot | None = None
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -79,7 +87,8 @@ class TimeLimit:
             raise RuntimeError("a time limit stands in a task")
         self._task = task
         self._cancelling = task.cancelling()
-        self._alarm = Alarm(self._seconds, self.pass_now)
+        self._slot = _slot_in(self._seconds)
+        self._slot.add(self)
         return self
 
     def __exit__(
@@ -88,9 +97,9 @@ class TimeLimit:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._slot is not None:
+            self._slot.discard(self)
+            self._slot = None
         if (
             self._has_passed
             and self._task.uncancel() <= self._cancelling
@@ -105,6 +114,10 @@ class TimeLimit:
 
     def pass_now(self) -> None:
         """Bring the end forward to now, from another task; after the block this does nothing."""
-        if self._alarm is not None and not self._has_passed:
+        if self._slot is not None and not self._has_passed:
             self._has_passed = True
             self._task.cancel()
+
+    def ring(self) -> None:
+        """The time has come: what alarms and limits have in common."""
+        self.pass_now()

@@ -27,6 +27,7 @@ Outcome: TypeAlias = Literal["ok", "refused", "failed", "cancelled"]
 _FRAMES_MAX: Final = 20
 _LEVELS: Final = {"warn": "warning", "exception": "error", "fatal": "critical"}
 """What structlog's methods are called where that is not their level's name."""
+_encoder: Final = msgspec.json.Encoder()
 _NOISY: Final = ("aiokafka", "aiohttp", "asyncio", "hvac", "urllib3")
 
 
@@ -39,15 +40,18 @@ def configure_logging(
     here too, from WARNING on. `stream` takes the place of stdout in tests.
     """
     minimum = logging.getLevelNamesMapping()[level.upper()]
+    output = stream or sys.stdout.buffer
+    form = _Form(service, instance)
+    _sink.point_to(output, form, minimum)
     structlog.configure(
         processors=[
             structlog.processors.ExceptionRenderer(
                 ExceptionDictTransformer(show_locals=False, use_rich=False, max_frames=_FRAMES_MAX)
             ),
-            _LineWriter(service, instance),
+            form.processor,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(minimum),
-        logger_factory=structlog.BytesLoggerFactory(stream or sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()  # noqa: TID251 - the libraries' loggers are routed from here
@@ -60,6 +64,28 @@ def configure_logging(
 def get_logger(name: str) -> Logger:
     """A logger whose lines carry `name` as `logger`. Cheap; make one for a module or a part."""
     return cast("Logger", structlog.get_logger(_logger_name=name))
+
+
+class Journal:
+    """Writes canonical lines under a logger's name, in the form of all lines.
+
+    Every unit of work writes one, so they go past structlog's chain of calls, which costs a request
+    more than the line itself.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        """Nothing is written before logs are configured."""
+        self._name = name
+
+    def info(self, event: str, fields: dict[str, Any]) -> None:
+        """Write a line; `fields` are the journal's from here on."""
+        _sink.write("info", logging.INFO, self._name, event, fields)
+
+    def error(self, event: str, fields: dict[str, Any]) -> None:
+        """Write a line about what failed."""
+        _sink.write("error", logging.ERROR, self._name, event, fields)
 
 
 class Line:
@@ -85,11 +111,11 @@ class unit_of_work:  # noqa: N801 - reads as the verb it is: with unit_of_work(.
     `error`. The exception goes on. The block may await: nothing is kept outside the line.
     """
 
-    __slots__ = ("_clock", "_line", "_logger", "_name", "_started")
+    __slots__ = ("_clock", "_journal", "_line", "_name", "_started")
 
-    def __init__(self, logger: Logger, name: str, clock: Clock, **fields: Any) -> None:
+    def __init__(self, journal: Journal, name: str, clock: Clock, **fields: Any) -> None:
         """Nothing is written before the block ends."""
-        self._logger = logger
+        self._journal = journal
         self._name = name
         self._clock = clock
         self._line = Line(fields)
@@ -111,45 +137,70 @@ class unit_of_work:  # noqa: N801 - reads as the verb it is: with unit_of_work(.
         fields["duration_ms"] = round(duration_seconds * 1000, 3)
         if exc_type is None:
             fields["outcome"] = line.outcome or "ok"
-            self._logger.info(self._name, **fields)
+            self._journal.info(self._name, fields)
             return
         fields["error"] = exc_type.__name__
         if not issubclass(exc_type, Exception):  # CancelledError and the process's own end
             fields["outcome"] = line.outcome or "cancelled"
-            self._logger.info(self._name, **fields)
+            self._journal.info(self._name, fields)
             return
         fields["outcome"] = line.outcome or "failed"
         if issubclass(exc_type, OpenRouteError):  # their texts are ours and hold no content
             fields["reason"] = str(exc)
-        self._logger.error(self._name, **fields)
+        self._journal.error(self._name, fields)
 
 
-class _LineWriter:
-    """The last processor: from the fields of a line to its bytes.
-
-    One in place of structlog's five, since every unit of work writes a line.
-    """
+class _Form:
+    """From the fields of a line to its bytes."""
 
     def __init__(self, service: str, instance: str) -> None:
         self._service = service
         self._instance = instance
 
-    def __call__(self, _logger: object, method: str, fields: MutableMapping[str, Any]) -> bytes:
+    def processor(self, _logger: object, method: str, fields: MutableMapping[str, Any]) -> bytes:
+        """The last of structlog's processors, one in place of its five."""
         logger = fields.pop("_logger_name", None)  # structlog keeps `logger` for itself
+        return self.encode(_LEVELS.get(method, method), logger, fields)
+
+    def encode(self, level: str, logger: str | None, fields: MutableMapping[str, Any]) -> bytes:
+        """The line without its end."""
         line = {
             "timestamp": datetime.now(UTC),  # noqa: TID251 - when a line is written is no rule's business
-            "level": _LEVELS.get(method, method),
+            "level": level,
             "service": self._service,
             "instance": self._instance,
             "logger": logger,
             **redact_fields(fields),
         }
         try:
-            return msgspec.json.encode(line)
+            return _encoder.encode(line)
         except UnicodeEncodeError:
             # A lone surrogate, as hostile input may hold, is no UTF-8: it must not cost the line.
             text = repr(line).encode("utf-8", "backslashreplace").decode()
-            return msgspec.json.encode({"event": "unencodable log line", "line": text})
+            return _encoder.encode({"event": "unencodable log line", "line": text})
+
+
+class _Sink:
+    """Where journals write, for the process's whole life."""
+
+    def __init__(self) -> None:
+        self._output: BinaryIO | None = None
+        self._form = _Form("", "")
+        self._minimum = logging.INFO
+
+    def point_to(self, output: BinaryIO, form: _Form, minimum: int) -> None:
+        self._output, self._form, self._minimum = output, form, minimum
+
+    def write(self, level: str, rank: int, name: str, event: str, fields: dict[str, Any]) -> None:
+        output = self._output
+        if output is None or rank < self._minimum:
+            return
+        fields["event"] = event
+        output.write(self._form.encode(level, name, fields) + b"\n")
+        output.flush()
+
+
+_sink = _Sink()
 
 
 class _Router(logging.Handler):

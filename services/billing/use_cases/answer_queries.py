@@ -19,7 +19,7 @@ from shared.events.receipts import (
     ReceiptsListed,
 )
 from shared.kafka.calls import ReceivedCall
-from shared.telemetry.logging import get_logger, unit_of_work
+from shared.telemetry.logging import Journal, unit_of_work
 
 RECEIPTS_MAX: Final = 500
 """Receipts in one answer."""
@@ -38,11 +38,11 @@ class AnswerQueries:
         self._reads = reads
         self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE_MAX)
-        self._logger = get_logger("queries")
+        self._journal = Journal("queries")
 
     async def __call__(self, calls: Sequence[ReceivedCall]) -> Sequence[CallReply]:
         """The answer to each call. Raises Unavailable; every question may then come again."""
-        with unit_of_work(self._logger, "queries answered", self._clock, calls=len(calls)):
+        with unit_of_work(self._journal, "queries answered", self._clock, calls=len(calls)):
             return await asyncio.gather(*[self._answer(call.command) for call in calls])
 
     async def _answer(self, query: Event) -> CallReply:

@@ -18,7 +18,7 @@ from shared.events.accounts import AccountChanged, ApiKeyChanged
 from shared.events.codec import Received
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.ids import GenerationId
-from shared.telemetry.logging import get_logger, unit_of_work
+from shared.telemetry.logging import Journal, get_logger, unit_of_work
 
 
 class PostFacts:
@@ -32,11 +32,12 @@ class PostFacts:
         self._installation = installation
         self._clock = clock
         self._observer = observer
+        self._journal = Journal("facts")
         self._logger = get_logger("facts")
 
     async def __call__(self, received: Sequence[Received]) -> None:
         """Book a batch. Raises PoisonRecord when one in it can never be booked, Unavailable."""
-        with unit_of_work(self._logger, "facts posted", self._clock, facts=len(received)) as line:
+        with unit_of_work(self._journal, "facts posted", self._clock, facts=len(received)) as line:
             began = self._clock.monotonic()
 
             async def work(transaction: Transaction) -> tuple[int, Entries]:

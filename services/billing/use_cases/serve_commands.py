@@ -29,7 +29,7 @@ from shared.events.billing import (
 from shared.events.envelope import CallReply, Event, Refused
 from shared.ids import AccountId, ApiKeyHash, month_of
 from shared.kafka.calls import ReceivedCall
-from shared.telemetry.logging import get_logger, unit_of_work
+from shared.telemetry.logging import Journal, get_logger, unit_of_work
 
 
 class ServeCommands:
@@ -50,11 +50,12 @@ class ServeCommands:
         self._shared_limits = shared_limits
         self._clock = clock
         self._observer = observer
+        self._journal = Journal("commands")
         self._logger = get_logger("commands")
 
     async def __call__(self, calls: Sequence[ReceivedCall]) -> Sequence[CallReply]:
         """The answer to each call. Raises Unavailable; every command may then come again."""
-        with unit_of_work(self._logger, "commands served", self._clock, calls=len(calls)) as line:
+        with unit_of_work(self._journal, "commands served", self._clock, calls=len(calls)) as line:
             began = self._clock.monotonic()
             answers = await self._answer_all([call.command for call in calls])
             line.add(refused=sum(isinstance(answer, SpendRefused | Refused) for answer in answers))

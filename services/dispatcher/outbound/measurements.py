@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.dispatcher.domain.run import Cancelled, Dropped, Ending, Failed, Run, outcome_of
-from shared.telemetry.logging import get_logger
+from shared.telemetry.logging import Journal, get_logger
 from shared.telemetry.metrics import Metrics
 
 _FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -17,6 +17,7 @@ class Measurements:
     def __init__(self, metrics: Metrics, *, in_flight: Callable[[], int]) -> None:
         """`in_flight` is asked at each scrape."""
         self._logger = get_logger("generation")
+        self._journal = Journal("generation")
         self._generations = metrics.counter(
             "generations", "Runs of generations that ended here, by outcome", ("outcome",)
         )
@@ -52,7 +53,7 @@ class Measurements:
             self._fallbacks.labels(reason).inc()
         if run.first_token_seconds is not None:
             self._first_token.observe(run.first_token_seconds)
-        self._logger.info("generation", **_fields(run, ending, outcome, seconds))
+        self._journal.info("generation", _fields(run, ending, outcome, seconds))
 
     def _count_end(self, outcome: str) -> None:
         count = self._ended.get(outcome)

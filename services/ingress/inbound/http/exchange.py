@@ -12,7 +12,7 @@ from services.ingress.inbound.http.error_envelope import error_body, rate_limit_
 from services.ingress.inbound.http.measurements import HttpMeasurements
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.telemetry.logging import Line, get_logger, unit_of_work
+from shared.telemetry.logging import Journal, Line, get_logger, unit_of_work
 
 CLIENT_LEFT: Final = 499
 _FAILED_FROM: Final = 500
@@ -81,6 +81,7 @@ class Endpoints:
         self._measurements = measurements
         self._clock = clock
         self._new_id = new_id
+        self._journal = Journal("http")
         self._logger = get_logger("http")
 
     def endpoint(
@@ -91,7 +92,7 @@ class Endpoints:
         async def answer(request: web.Request) -> web.StreamResponse:
             status = CLIENT_LEFT
             try:
-                with unit_of_work(self._logger, "request", self._clock, route=route) as line:
+                with unit_of_work(self._journal, "request", self._clock, route=route) as line:
                     exchange = Exchange(request, line)
                     response = await self._guarded(handle, exchange)
                     status = line.fields.setdefault("status", response.status)

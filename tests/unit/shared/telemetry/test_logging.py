@@ -11,7 +11,7 @@ import structlog
 
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.telemetry.logging import configure_logging, get_logger, unit_of_work
+from shared.telemetry.logging import Journal, configure_logging, get_logger, unit_of_work
 
 CANARY = "sk-or-v1-" + "c4n4ry" * 8
 
@@ -108,7 +108,7 @@ def test_text_that_is_no_unicode_does_not_cost_the_line(stream: io.BytesIO) -> N
 
 
 def test_a_unit_of_work_writes_one_line_at_its_end(stream: io.BytesIO, clock: Clock) -> None:
-    with unit_of_work(get_logger("x"), "completion", clock, generation_id="gen-1") as line:
+    with unit_of_work(Journal("x"), "completion", clock, generation_id="gen-1") as line:
         line.add(model="a")
         line.add(model="b", attempts=2)
         assert lines(stream) == []
@@ -120,7 +120,7 @@ def test_a_unit_of_work_writes_one_line_at_its_end(stream: io.BytesIO, clock: Cl
 
 
 def test_a_unit_of_work_can_be_refused(stream: io.BytesIO, clock: Clock) -> None:
-    with unit_of_work(get_logger("x"), "completion", clock) as line:
+    with unit_of_work(Journal("x"), "completion", clock) as line:
         line.outcome = "refused"
         line.add(refusal="no_credits")
 
@@ -130,7 +130,7 @@ def test_a_unit_of_work_can_be_refused(stream: io.BytesIO, clock: Clock) -> None
 def test_a_failure_is_told_by_its_class_and_goes_on(stream: io.BytesIO, clock: Clock) -> None:
     with (
         pytest.raises(ValueError, match="c4n4ry"),
-        unit_of_work(get_logger("x"), "completion", clock),
+        unit_of_work(Journal("x"), "completion", clock),
     ):
         raise ValueError(CANARY)
 
@@ -140,7 +140,7 @@ def test_a_failure_is_told_by_its_class_and_goes_on(stream: io.BytesIO, clock: C
 
 
 def test_what_is_unavailable_is_named(stream: io.BytesIO, clock: Clock) -> None:
-    with pytest.raises(Unavailable), unit_of_work(get_logger("x"), "completion", clock):
+    with pytest.raises(Unavailable), unit_of_work(Journal("x"), "completion", clock):
         raise Unavailable("vault", "sealed")
 
     assert lines(stream)[0]["reason"] == "vault is unavailable: sealed"
@@ -149,7 +149,7 @@ def test_what_is_unavailable_is_named(stream: io.BytesIO, clock: Clock) -> None:
 async def test_a_cancelled_unit_of_work_is_no_failure(stream: io.BytesIO, clock: Clock) -> None:
     async def wait() -> None:
         async with asyncio.timeout(0.01):
-            with unit_of_work(get_logger("x"), "completion", clock):
+            with unit_of_work(Journal("x"), "completion", clock):
                 await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
@@ -162,7 +162,7 @@ async def test_units_of_work_that_run_side_by_side_do_not_mix(
     stream: io.BytesIO, clock: Clock
 ) -> None:
     async def work(number: int) -> None:
-        with unit_of_work(get_logger("x"), "completion", clock, number=number) as line:
+        with unit_of_work(Journal("x"), "completion", clock, number=number) as line:
             await asyncio.sleep(0)
             line.add(twice=number * 2)
 
