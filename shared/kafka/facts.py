@@ -33,7 +33,7 @@ hundred costs a fraction of a hundred transactions. Less than aiokafka's back-of
 which it polls the other partitions without those that hold unread records (`Intake`)."""
 BUSY_RECORDS: Final = 32
 """A batch from this size on says that many come: then they gather for PAUSE_SECONDS more."""
-PAUSE_SECONDS: Final = 0.2
+PAUSE_SECONDS: Final = 0.5
 LANES: Final = 2
 LANES_FROM_RECORDS: Final = 128
 """Of fewer, one transaction costs less than two save."""
