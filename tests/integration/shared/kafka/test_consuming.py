@@ -1,9 +1,10 @@
 """The four ways to consume, on a real broker: what each promises when things go wrong."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 
+import msgspec
 import pytest
 from typing_extensions import override
 
@@ -35,7 +36,7 @@ from shared.ids import (
     new_id,
 )
 from shared.kafka.calls import Calls, CallServer, ReceivedCall
-from shared.kafka.facts import FactsConsumer
+from shared.kafka.facts import LANES, LANES_FROM_RECORDS, FactsConsumer
 from shared.kafka.readers import PartitionReader, read_together
 from shared.kafka.record import Record
 from shared.kafka.view import View
@@ -124,6 +125,71 @@ async def test_facts_wait_while_their_effect_is_unavailable_and_none_is_lost(
     await wait_until(lambda: len(handler.seen) >= 5, deadline_seconds=20)
 
     assert handler.seen == [event.generation_id for event in sent]
+    assert consumer.problem() is None
+
+
+class LanedHandler:
+    """Takes a large batch in lanes, and fails the first lane that it sees once."""
+
+    def __init__(self, accounts: Collection[str]) -> None:
+        self.accounts = accounts
+        self.batches: list[set[int]] = []
+        self.seen: dict[str, list[str]] = {account: [] for account in accounts}
+
+    async def take(self, batch: Sequence[Received]) -> None:
+        mine = [
+            (received.partition, received.event)
+            for received in batch
+            if isinstance(received.event, GenerationAbandoned)
+            and received.event.account_id in self.accounts
+        ]
+        if len(mine) < LANES_FROM_RECORDS // LANES:  # another test's, or the rest
+            self._keep(mine)
+            return
+        self.batches.append({partition for partition, _ in mine})
+        if len(self.batches) == 1:
+            raise Unavailable("postgres")
+        self._keep(mine)
+
+    def _keep(self, mine: Iterable[tuple[int, GenerationAbandoned]]) -> None:
+        for _, event in mine:
+            self.seen[event.account_id].append(event.generation_id)
+
+
+async def test_a_lane_that_must_wait_keeps_its_order_and_the_other_goes_on(
+    clients: Clients,
+) -> None:
+    sent = {new_id(): [abandoned("") for _ in range(24)] for _ in range(16)}
+    handler, group = LanedHandler(sent), new_id()
+    records = [
+        clients.producer.record(
+            INFERENCE_GENERATIONS,
+            msgspec.structs.replace(event, account_id=AccountId(account)),
+            key=account,
+        )
+        for number in range(24)
+        for account, events in sent.items()
+        for event in [events[number]]
+    ]
+    await clients.producer.send_many(records)
+    consumer = FactsConsumer(
+        clients.config,
+        group=group,
+        topics=[INFERENCE_GENERATIONS],
+        handle=handler.take,
+        dead_letters=clients.dead_letters(group),
+        clock=clients.clock,
+    )
+    clients.run(consumer.run(clients.stop))
+
+    await wait_until(
+        lambda: sum(map(len, handler.seen.values())) >= len(records), deadline_seconds=30
+    )
+
+    assert handler.seen == {
+        account: [event.generation_id for event in events] for account, events in sent.items()
+    }
+    assert any(one.isdisjoint(other) for one in handler.batches for other in handler.batches)
     assert consumer.problem() is None
 
 
