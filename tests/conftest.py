@@ -9,13 +9,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
 from deploy.local.options import Options
 from deploy.local.stack import Stack, Stage
 from deploy.product import Product
+from shared.telemetry.logging import forget_logging
 from tests.support.credit_secrets import INGRESS_SETTINGS
 
 _REQUEST_SECONDS_MAX = 60
@@ -35,7 +35,7 @@ def _no_blocking_call_on_the_loop() -> Iterator[None]:
 def _logs_as_before() -> Iterator[None]:
     """A program that a test runs in this process sets up logs that end with its captured output."""
     yield
-    structlog.reset_defaults()
+    forget_logging()
 
 
 def _allow(blockbuster: BlockBuster) -> None:

@@ -61,6 +61,12 @@ def configure_logging(
         logging.getLogger(name).setLevel(max(minimum, logging.WARNING))  # noqa: TID251 - the same
 
 
+def forget_logging() -> None:
+    """Undo `configure_logging`: where tests run programs, the output they were given has an end."""
+    structlog.reset_defaults()
+    _sink.point_to(None, _Form("", ""), logging.INFO)
+
+
 def get_logger(name: str) -> Logger:
     """A logger whose lines carry `name` as `logger`. Cheap; make one for a module or a part."""
     return cast("Logger", structlog.get_logger(_logger_name=name))
@@ -181,14 +187,14 @@ class _Form:
 
 
 class _Sink:
-    """Where journals write, for the process's whole life."""
+    """Where journals write."""
 
     def __init__(self) -> None:
         self._output: BinaryIO | None = None
         self._form = _Form("", "")
         self._minimum = logging.INFO
 
-    def point_to(self, output: BinaryIO, form: _Form, minimum: int) -> None:
+    def point_to(self, output: BinaryIO | None, form: _Form, minimum: int) -> None:
         self._output, self._form, self._minimum = output, form, minimum
 
     def write(self, level: str, rank: int, name: str, event: str, fields: dict[str, Any]) -> None:

@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import structlog
 
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.telemetry.logging import Journal, configure_logging, get_logger, unit_of_work
+from shared.telemetry.logging import (
+    Journal,
+    configure_logging,
+    forget_logging,
+    get_logger,
+    unit_of_work,
+)
 
 CANARY = "sk-or-v1-" + "c4n4ry" * 8
 
@@ -37,7 +42,7 @@ def stream() -> Iterator[io.BytesIO]:
     output = io.BytesIO()
     configure_logging("billing", "billing-0", "info", stream=output)
     yield output
-    structlog.reset_defaults()
+    forget_logging()
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -64,6 +69,20 @@ def test_a_line_is_one_json_object_that_says_when_who_and_what(stream: io.BytesI
         "event": "posted",
         "count": 3,
     }
+
+
+def test_a_journal_writes_lines_of_the_same_form_and_nothing_once_logging_is_forgotten(
+    stream: io.BytesIO,
+) -> None:
+    get_logger("work").info("done", count=3, token=CANARY)
+    Journal("work").info("done", {"count": 3, "token": CANARY})
+    forget_logging()
+    Journal("work").info("done", {"count": 4})
+
+    by_logger, by_journal = lines(stream)
+    for line in (by_logger, by_journal):
+        del line["timestamp"]
+    assert by_journal == by_logger
 
 
 def test_lines_below_the_level_are_not_written(stream: io.BytesIO) -> None:
