@@ -13,6 +13,7 @@ from shared.errors import Unavailable
 from shared.events import codec
 from shared.events.topic import LARGE_RECORD_BYTES_MAX
 from shared.kafka.config import KafkaConfig
+from shared.kafka.starting import start_whole
 
 POLL_SECONDS_MAX: Final = 0.5
 _START_SECONDS_MAX: Final = 30.0
@@ -57,7 +58,7 @@ async def open_consumer(
     try:
         try:
             async with asyncio.timeout(_START_SECONDS_MAX):
-                await consumer.start()
+                await start_whole(consumer.start())
         except (KafkaError, TimeoutError) as error:
             raise Unavailable("kafka", type(error).__name__) from error
         yield consumer

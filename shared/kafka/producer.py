@@ -31,6 +31,7 @@ from shared.ids import InstanceId
 from shared.kafka.bursts import Bursts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.record import Record
+from shared.kafka.starting import start_whole
 from shared.time_limit import TimeLimit
 
 ACKNOWLEDGE_SECONDS_MAX: Final = 5.0
@@ -181,7 +182,7 @@ class EventProducer:
                 request_timeout_ms=int(ACKNOWLEDGE_SECONDS_MAX * 1000),
             )
             try:
-                await producer.start()
+                await start_whole(producer.start())
             except BaseException:
                 await _stop(producer)
                 raise
