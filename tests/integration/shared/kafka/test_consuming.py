@@ -1,10 +1,9 @@
 """The four ways to consume, on a real broker: what each promises when things go wrong."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
-import msgspec
 import pytest
 from typing_extensions import override
 
@@ -36,7 +35,7 @@ from shared.ids import (
     new_id,
 )
 from shared.kafka.calls import Calls, CallServer, ReceivedCall
-from shared.kafka.facts import LANES, LANES_FROM_RECORDS, FactsConsumer
+from shared.kafka.facts import LANES, FactsConsumer
 from shared.kafka.readers import PartitionReader, read_together
 from shared.kafka.record import Record
 from shared.kafka.view import View
@@ -129,11 +128,12 @@ async def test_facts_wait_while_their_effect_is_unavailable_and_none_is_lost(
 
 
 class LanedHandler:
-    """Takes a large batch in lanes, and fails the first lane that it sees once."""
+    """Takes large batches in lanes, of which it refuses those that the test wants."""
 
-    def __init__(self, accounts: Collection[str]) -> None:
-        self.accounts = accounts
-        self.batches: list[set[int]] = []
+    def __init__(self, accounts: Collection[str], refuses: Callable[[set[int]], bool]) -> None:
+        self.refuses = refuses
+        self.has_refused = False
+        self.lanes: list[set[int]] = []
         self.seen: dict[str, list[str]] = {account: [] for account in accounts}
 
     async def take(self, batch: Sequence[Received]) -> None:
@@ -141,56 +141,100 @@ class LanedHandler:
             (received.partition, received.event)
             for received in batch
             if isinstance(received.event, GenerationAbandoned)
-            and received.event.account_id in self.accounts
+            and received.event.account_id in self.seen
         ]
-        if len(mine) < LANES_FROM_RECORDS // LANES:  # another test's, or the rest
-            self._keep(mine)
-            return
-        self.batches.append({partition for partition, _ in mine})
-        if len(self.batches) == 1:
-            raise Unavailable("postgres")
-        self._keep(mine)
-
-    def _keep(self, mine: Iterable[tuple[int, GenerationAbandoned]]) -> None:
+        partitions = {partition for partition, _ in mine}
+        if mine:
+            self.lanes.append(partitions)
+            if self.refuses(partitions):
+                self.has_refused = True
+                raise Unavailable("postgres")
         for _, event in mine:
             self.seen[event.account_id].append(event.generation_id)
+
+    def count(self) -> int:
+        return sum(map(len, self.seen.values()))
+
+
+class ManyFacts:
+    """More facts of more accounts than one lane takes, in every partition."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.group = new_id()
+        self.sent: dict[str, list[str]] = {new_id(): [] for _ in range(16)}
+
+    async def send(self) -> None:
+        """Some more of each account."""
+        records = []
+        for _ in range(24):
+            for account, ids in self.sent.items():
+                event = abandoned(account)
+                ids.append(str(event.generation_id))
+                records.append(
+                    self.clients.producer.record(INFERENCE_GENERATIONS, event, key=account)
+                )
+        await self.clients.producer.send_many(records)
+
+    def count(self) -> int:
+        return sum(map(len, self.sent.values()))
+
+    def consumer(self, handler: LanedHandler) -> FactsConsumer:
+        return FactsConsumer(
+            self.clients.config,
+            group=self.group,
+            topics=[INFERENCE_GENERATIONS],
+            handle=handler.take,
+            dead_letters=self.clients.dead_letters(self.group),
+            clock=self.clients.clock,
+        )
 
 
 async def test_a_lane_that_must_wait_keeps_its_order_and_the_other_goes_on(
     clients: Clients,
 ) -> None:
-    sent = {new_id(): [abandoned("") for _ in range(24)] for _ in range(16)}
-    handler, group = LanedHandler(sent), new_id()
-    records = [
-        clients.producer.record(
-            INFERENCE_GENERATIONS,
-            msgspec.structs.replace(event, account_id=AccountId(account)),
-            key=account,
-        )
-        for number in range(24)
-        for account, events in sent.items()
-        for event in [events[number]]
-    ]
-    await clients.producer.send_many(records)
-    consumer = FactsConsumer(
-        clients.config,
-        group=group,
-        topics=[INFERENCE_GENERATIONS],
-        handle=handler.take,
-        dead_letters=clients.dead_letters(group),
-        clock=clients.clock,
-    )
+    facts_sent = ManyFacts(clients)
+    await facts_sent.send()
+    handler = LanedHandler(facts_sent.sent, lambda _: len(handler.lanes) == 1)
+    consumer = facts_sent.consumer(handler)
     clients.run(consumer.run(clients.stop))
 
-    await wait_until(
-        lambda: sum(map(len, handler.seen.values())) >= len(records), deadline_seconds=30
-    )
+    await wait_until(lambda: handler.count() >= facts_sent.count(), deadline_seconds=30)
 
-    assert handler.seen == {
-        account: [event.generation_id for event in events] for account, events in sent.items()
-    }
-    assert any(one.isdisjoint(other) for one in handler.batches for other in handler.batches)
+    assert handler.seen == facts_sent.sent
+    assert any(one.isdisjoint(other) for one in handler.lanes for other in handler.lanes)
     assert consumer.problem() is None
+
+
+async def test_nothing_is_committed_while_one_lane_has_no_effect(clients: Clients) -> None:
+    facts_sent = ManyFacts(clients)
+    stuck = LanedHandler(
+        facts_sent.sent,
+        lambda partitions: stuck.count() > 0 and all(each % LANES for each in partitions),
+    )
+    stop = asyncio.Event()
+    task = clients.run(facts_sent.consumer(stuck).run(stop))
+    try:
+        while not stuck.has_refused:  # a batch may hold one lane's partitions alone
+            await facts_sent.send()
+            await wait_until(
+                lambda: stuck.has_refused or stuck.count() == facts_sent.count(),
+                deadline_seconds=30,
+            )
+    finally:
+        stop.set()
+    await task
+
+    after = LanedHandler(facts_sent.sent, lambda _: False)
+    clients.run(facts_sent.consumer(after).run(clients.stop))
+
+    await wait_until(
+        lambda: all(
+            set(ids) == {*stuck.seen[account], *after.seen[account]}
+            for account, ids in facts_sent.sent.items()
+        ),
+        deadline_seconds=30,
+    )
 
 
 async def test_a_poison_fact_goes_to_the_dead_letters_and_the_rest_goes_on(
