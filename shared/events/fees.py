@@ -12,7 +12,28 @@ from shared.events.usage import Prices, Usage
 from shared.ids import AccountId, CredentialId, GenerationId
 
 
-class FeeDeducted(Event, frozen=True, kw_only=True):
+class _OfOwnKey(Event, frozen=True, kw_only=True):
+    """What a BYOK generation cost; `FeeDeducted` says what the fields are."""
+
+    generation_id: GenerationId
+    account_id: AccountId
+    credential_id: CredentialId | None
+    model: str
+    list_cost_nano_usd: int
+    fee_percent: Decimal
+    fee_nano_usd: int
+    month: str
+    allotment_used: int
+    credits_nano_usd: int
+    allotment_rule: AllotmentRule = "requests"
+    free_requests: int | None = None
+    list_cost_used_nano_usd: int = 0
+    free_list_cost_nano_usd: int | None = None
+    usage: Usage | None = None
+    prices: Prices | None = None
+
+
+class FeeDeducted(_OfOwnKey, frozen=True, kw_only=True):
     """A BYOK generation beyond the allotment: its fee was taken from credits.
 
     `list_cost_nano_usd` is the sum of `usage` at `prices`, rounded; `fee_nano_usd` is `fee_percent` of
@@ -22,45 +43,12 @@ class FeeDeducted(Event, frozen=True, kw_only=True):
     did not cover.
     """
 
-    generation_id: GenerationId
-    account_id: AccountId
-    credential_id: CredentialId | None
-    model: str
-    list_cost_nano_usd: int
-    fee_percent: Decimal
-    fee_nano_usd: int
-    month: str
-    allotment_used: int
-    credits_nano_usd: int
-    allotment_rule: AllotmentRule = "requests"
-    free_requests: int | None = None
-    list_cost_used_nano_usd: int = 0
-    free_list_cost_nano_usd: int | None = None
     fee_nano_usd_max: int | None = None
     uncollected_nano_usd: int = 0
-    usage: Usage | None = None
-    prices: Prices | None = None
 
 
-class FeeWaived(Event, frozen=True, kw_only=True):
+class FeeWaived(_OfOwnKey, frozen=True, kw_only=True):
     """A BYOK generation within the allotment: `fee_nano_usd` is 0. Fields as of `FeeDeducted`."""
-
-    generation_id: GenerationId
-    account_id: AccountId
-    credential_id: CredentialId | None
-    model: str
-    list_cost_nano_usd: int
-    fee_percent: Decimal
-    fee_nano_usd: int
-    month: str
-    allotment_used: int
-    credits_nano_usd: int
-    allotment_rule: AllotmentRule = "requests"
-    free_requests: int | None = None
-    list_cost_used_nano_usd: int = 0
-    free_list_cost_nano_usd: int | None = None
-    usage: Usage | None = None
-    prices: Prices | None = None
 
 
 class CreditsCharged(Event, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ answered is in the modules beside this one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -22,18 +22,16 @@ from services.dispatcher.domain.reply import (
     StreamEnded,
     StreamPiece,
     WholeReply,
-    upstream_id,
 )
 from services.dispatcher.domain.request import ChatRequest
-from services.dispatcher.outbound.bedrock_client import (
-    AwsCredentials,
-    BedrockApiKey,
-    BedrockClient,
-    BedrockIdentity,
-)
+from services.dispatcher.outbound.bedrock_client import BedrockClient, BedrockIdentity
 from services.dispatcher.outbound.bedrock_clients import BedrockClients
-from services.dispatcher.outbound.egress import ANSWER_BYTES_MAX, AnswerTooLarge
 from services.dispatcher.outbound.egress_addresses import EgressForbidden
+from services.dispatcher.outbound.providers.bedrock.answers import (
+    Invoked,
+    read_invoked,
+    request_id,
+)
 from services.dispatcher.outbound.providers.bedrock.content_blocks import Block
 from services.dispatcher.outbound.providers.bedrock.converse_dialect import ConverseDialect
 from services.dispatcher.outbound.providers.bedrock.converse_request import write_converse
@@ -51,16 +49,15 @@ from services.dispatcher.outbound.providers.bedrock.failures import (
     UNREADABLE,
     read_failure,
 )
+from services.dispatcher.outbound.providers.bedrock.identities import failure_reader, identity_of
 from services.dispatcher.outbound.providers.bedrock.profiles import model_id
 from services.dispatcher.outbound.providers.check_by_completion import check_by_completion
 from services.dispatcher.outbound.providers.completions_client import BROKEN, END_OF_BODY_SECONDS
 from services.dispatcher.outbound.providers.embedding_batches import in_batches
 from services.dispatcher.outbound.providers.failures import FailureReader
-from services.dispatcher.outbound.providers.header_keys import WRONG_SECRET, fits_a_header
 from services.dispatcher.outbound.providers.streamed_answer import ENDED_EARLY, StreamedAnswer
 from services.dispatcher.ports import ProviderSecret
 from shared.clock import Clock
-from shared.events.credential_secrets import AwsSecret, BedrockApiKeySecret
 
 CHECK_MODEL: Final = "amazon.nova-micro-v1:0"
 """Bedrock's cheapest model of text, Amazon's own, which needs no agreement with anyone else."""
@@ -68,8 +65,6 @@ CHECK_PROFILES: Final = ("us", "eu", "apac")
 
 _JSON: Final = "application/json"
 _CUT: Final = ProviderFailure(failure=FailureClass.UNREACHABLE, status=200)
-_INPUT_TOKENS: Final = "x-amzn-bedrock-input-token-count"
-_PIECE_BYTES: Final = 64 * 1024
 _FAILED: Final = (ClientError, *BROKEN, *UNREADABLE)
 
 
@@ -99,23 +94,6 @@ class _Call:
     failures: FailureReader = field(repr=False)
 
 
-class _Body(Protocol):
-    """botocore's body of an answer; to be closed."""
-
-    async def read(self, amt: int | None = None) -> bytes: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Invoked:
-    """What InvokeModel answered; `input_tokens` is Bedrock's own count."""
-
-    body: bytes
-    input_tokens: int | None
-    request_id: str | None
-
-
 class Bedrock:
     """Calls models in the region of the credential."""
 
@@ -139,7 +117,7 @@ class Bedrock:
         reply = call.dialect.whole(answer)
         if isinstance(reply, ProviderFailure):
             return reply
-        return replace(reply, upstream_id=_request_id(answer))
+        return replace(reply, upstream_id=request_id(answer))
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
@@ -179,7 +157,7 @@ class Bedrock:
         family = family_of(attempt.endpoint.provider_model)
         if isinstance(family, ProviderFailure):
             return family
-        identity = _identity(secret)
+        identity = identity_of(secret)
         if isinstance(identity, ProviderFailure):
             return identity
         name = model_id(attempt.endpoint, identity.region)
@@ -212,7 +190,7 @@ class Bedrock:
         their own, while every key that is of use here may call Converse. That the region or account
         has no Nova Micro is told only to a key that was taken.
         """
-        identity = _identity(secret)
+        identity = identity_of(secret)
         if isinstance(identity, ProviderFailure):
             return identity
         endpoint = replace(
@@ -227,22 +205,18 @@ class Bedrock:
 
     async def _invoked(
         self, identity: BedrockIdentity, name: str, body: bytes
-    ) -> _Invoked | ProviderFailure:
+    ) -> Invoked | ProviderFailure:
         try:
             async with self._clients.client(identity) as client:
                 answer = await client.invoke_model(
                     modelId=name, body=body, contentType=_JSON, accept=_JSON
                 )
-                return _Invoked(
-                    body=await _read(answer["body"]),
-                    input_tokens=_counted(answer),
-                    request_id=_request_id(answer),
-                )
+                return await read_invoked(answer)
         except (IncompleteReadError, ResponseStreamingError):
             return _CUT  # botocore's own words for what `BROKEN` has elsewhere
         except _FAILED as error:
             return read_failure(
-                error, _failure_reader(identity), action=INVOKE, now=self._clock.now()
+                error, failure_reader(identity), action=INVOKE, now=self._clock.now()
             )
 
     async def _opened(self, client: BedrockClient, call: _Call) -> _Opened | ProviderFailure:
@@ -250,7 +224,7 @@ class Bedrock:
             answer = await client.converse_stream(**call.parts)
         except _FAILED as error:
             return self._failure(error, call, INVOKE_STREAM)
-        return _Opened(events=answer["stream"], request_id=_request_id(answer))
+        return _Opened(events=answer["stream"], request_id=request_id(answer))
 
     async def _next_pieces(
         self,
@@ -271,29 +245,6 @@ class Bedrock:
         return read_failure(error, call.failures, action=action, now=self._clock.now())
 
 
-async def _read(body: _Body) -> bytes:
-    """All of it, below the limit of every answer, which egress leaves to who reads a stream."""
-    read: list[bytes] = []
-    left = ANSWER_BYTES_MAX
-    with closing(body):
-        while piece := await body.read(_PIECE_BYTES):
-            left -= len(piece)
-            if left < 0:
-                raise AnswerTooLarge
-            read.append(piece)
-    return b"".join(read)
-
-
-def _counted(answer: Mapping[str, Any]) -> int | None:
-    told = answer["ResponseMetadata"]["HTTPHeaders"].get(_INPUT_TOKENS, "")
-    return int(told) if told.isascii() and told.isdigit() else None
-
-
-def _request_id(answer: Mapping[str, Any]) -> str | None:
-    """What AWS names an answer by, to whoever asks about it; it stands in a header alone."""
-    return upstream_id(answer["ResponseMetadata"].get("RequestId"))
-
-
 async def _let_end(events: AsyncIterator[dict[str, Any]]) -> None:
     """Read on to the end of the body, if it is near, so that its connection can be used again."""
     try:
@@ -307,7 +258,7 @@ async def _let_end(events: AsyncIterator[dict[str, Any]]) -> None:
 def _call(
     attempt: Attempt, secret: ProviderSecret, request: ChatRequest
 ) -> _Call | ProviderFailure:
-    identity = _identity(secret)
+    identity = identity_of(secret)
     if isinstance(identity, ProviderFailure):
         return identity
     name = model_id(attempt.endpoint, identity.region)
@@ -320,35 +271,5 @@ def _call(
         identity=identity,
         parts={"modelId": name, **written.parts},
         dialect=written.dialect,
-        failures=_failure_reader(identity),
+        failures=failure_reader(identity),
     )
-
-
-def _identity(secret: ProviderSecret) -> BedrockIdentity | ProviderFailure:
-    match secret:
-        case BedrockApiKeySecret():
-            key = secret.api_key.strip()
-            if not fits_a_header(key):
-                return WRONG_SECRET
-            return BedrockApiKey(api_key=key, region=secret.region)
-        case AwsSecret():
-            told = (secret.access_key_id, secret.session_token or "-")
-            if not all(map(fits_a_header, told)) or not secret.secret_access_key:
-                return WRONG_SECRET
-            return AwsCredentials(
-                access_key_id=secret.access_key_id,
-                secret_access_key=secret.secret_access_key,
-                region=secret.region,
-                session_token=secret.session_token,
-            )
-        case _:
-            return WRONG_SECRET
-
-
-def _failure_reader(identity: BedrockIdentity) -> FailureReader:
-    match identity:
-        case BedrockApiKey():
-            return FailureReader(identity.api_key)
-        case AwsCredentials():
-            others = (identity.access_key_id, identity.session_token or "")
-            return FailureReader(identity.secret_access_key, tuple(filter(None, others)))
