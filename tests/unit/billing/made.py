@@ -1,6 +1,6 @@
 """Facts and commands as the other services make them, with the numbers that tests are about."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -19,7 +19,8 @@ API_KEY = ApiKeyHash("ab" * 32)
 RUN = RunId("run-1")
 MONTH = "2025-11"
 NOW = datetime(2025, 11, 15, 12, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=15)
+LATER = datetime(2125, 11, 15, tzinfo=UTC)
+"""Past every clock's now: a billing process at work ends a hold whose time is over within a second."""
 POLICY = FeePolicy(fee_percent=Decimal(5), free_requests=2)
 USD = 1_000_000_000
 PRICES = Prices(prompt=2_500_000, completion=10_000_000)
