@@ -29,6 +29,7 @@ from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.replies import ReplyPart
 from shared.events.routing import FallbackDecided, HealthChanged
 from shared.ids import AccountId, CredentialId, RunId
+from shared.sealing import Seal
 
 ProviderSecret = CredentialSecret
 """An opened credential, in the shape in which key_vault keeps it."""
@@ -203,7 +204,7 @@ class ReplyStream(Protocol):
 class Replies(Protocol):
     """Opens the way back."""
 
-    def open(self, asked: CompletionRequested, run_id: RunId, data_key: bytes) -> ReplyStream:
+    def open(self, asked: CompletionRequested, run_id: RunId, seal: Seal) -> ReplyStream:
         """A reply stream of one run; nothing is sent yet."""
         ...
 

@@ -36,7 +36,6 @@ class KafkaReplyStream:
         "_asked",
         "_broken",
         "_closing",
-        "_data_key",
         "_number",
         "_owner",
         "_room",
@@ -48,14 +47,13 @@ class KafkaReplyStream:
     )
 
     def __init__(
-        self, owner: "KafkaReplies", asked: CompletionRequested, run_id: RunId, data_key: bytes
+        self, owner: "KafkaReplies", asked: CompletionRequested, run_id: RunId, seal: Seal
     ) -> None:
         """Nothing is sent before the first part."""
         self._owner = owner
         self._asked = asked
         self._run_id = run_id
-        self._data_key = data_key
-        self._seal: Seal | None = None
+        self._seal = seal
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._number = 0
@@ -134,13 +132,6 @@ class KafkaReplyStream:
 
     async def _send_frame(self, content: bytes) -> None:
         asked = self._asked
-        if self._seal is None:
-            self._seal = Seal(
-                self._data_key,
-                generation_id=asked.generation_id,
-                run_id=self._run_id,
-                direction="reply",
-            )
         number = self._number
         self._number += 1
         self._owner.frames.inc()
@@ -153,7 +144,7 @@ class KafkaReplyStream:
                 last=self._closing and not self._waiting,
             ),
             key=asked.generation_id,
-            content=self._seal.seal(_FRAME_TYPE, number, content),
+            content=self._seal.seal(_FRAME_TYPE, self._run_id, number, content),
             partition=asked.reply_partition,
         )
 
@@ -167,6 +158,6 @@ class KafkaReplies:
         self.scope = scope
         self.frames = frames
 
-    def open(self, asked: CompletionRequested, run_id: RunId, data_key: bytes) -> KafkaReplyStream:
+    def open(self, asked: CompletionRequested, run_id: RunId, seal: Seal) -> KafkaReplyStream:
         """The reply stream of one run."""
-        return KafkaReplyStream(self, asked, run_id, data_key)
+        return KafkaReplyStream(self, asked, run_id, seal)

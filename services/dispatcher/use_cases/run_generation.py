@@ -107,8 +107,9 @@ class RunGeneration:
             return Dropped(str(error))
         if data_key is None:
             return Dropped("its data key cannot be unwrapped")
-        replies = self._replies.open(run.asked, run.run_id, data_key)
-        ending = await self._within_limits(run, handle, content, claim, data_key, replies)
+        seal = Seal(data_key, run.asked.generation_id)
+        replies = self._replies.open(run.asked, run.run_id, seal)
+        ending = await self._within_limits(run, handle, content, claim, seal, replies)
         if isinstance(ending, Dropped):
             return ending
         return await self._finisher.finish(run, ending, replies)
@@ -119,7 +120,7 @@ class RunGeneration:
         handle: Handle,
         content: bytes,
         claim: Claim,
-        data_key: bytes,
+        seal: Seal,
         replies: ReplyStream,
     ) -> Ending:
         left_seconds = (run.asked.deadline - self._clock.now()).total_seconds()
@@ -130,7 +131,7 @@ class RunGeneration:
                 handle.bounds = bounds
                 if handle.why is not None:
                     return Dropped(handle.why)
-                ending = await self._answer(run, content, claim, data_key, replies)
+                ending = await self._answer(run, content, claim, seal, replies)
         except TimeoutError as error:
             ending = _interrupted(handle) if bounds.has_passed else self._bug(run, error)
         except Unavailable as error:
@@ -143,10 +144,10 @@ class RunGeneration:
         return ending if run.is_claimed else Dropped(handle.why or "not claimed")
 
     async def _answer(
-        self, run: Run, content: bytes, claim: Claim, data_key: bytes, replies: ReplyStream
+        self, run: Run, content: bytes, claim: Claim, seal: Seal, replies: ReplyStream
     ) -> Ending:
         """Plan while the claim is being won; call a provider only once it is."""
-        request = _open(run, content, data_key)
+        request = _open(run, content, seal)
         planned: Plan | None = None
         now = self._clock.now()
         problem = self._planner.problem()
@@ -228,10 +229,9 @@ class RunGeneration:
         return Failed(client_error.our_fault())
 
 
-def _open(run: Run, content: bytes, data_key: bytes) -> AnyRequest | UnreadableRequest:
-    seal = Seal(data_key, generation_id=run.asked.generation_id, run_id="", direction="request")
+def _open(run: Run, content: bytes, seal: Seal) -> AnyRequest | UnreadableRequest:
     try:
-        opened = seal.open(_REQUEST_TYPE, 0, content)
+        opened = seal.open(_REQUEST_TYPE, "", 0, content)
     except SealBroken:
         return UnreadableRequest("the request was damaged on its way; send it again")
     return read_operation(run.asked, opened)

@@ -72,6 +72,7 @@ class Completion:
         self,
         waits: WaitingGeneration,
         *,
+        seal: Seal,
         waiting: WaitingGenerations,
         announcements: Announcements,
     ) -> None:
@@ -80,7 +81,7 @@ class Completion:
         self._waits = waits
         self._waiting = waiting
         self._announcements = announcements
-        self._seal: Seal | None = None
+        self._seal = seal
         self._is_over = False
 
     async def next(self, idle_seconds: float) -> Piece | Refusal | Idle:
@@ -107,15 +108,8 @@ class Completion:
             self._abandon(reason)
 
     def _opened(self, frame: Frame) -> Piece | Refusal:
-        if self._seal is None:
-            self._seal = Seal(
-                self._waits.data_key,
-                generation_id=self.generation_id,
-                run_id=frame.run_id,
-                direction="reply",
-            )
         try:
-            parts = _parts.decode(self._seal.open(_FRAME, frame.number, frame.sealed))
+            parts = _parts.decode(self._seal.open(_FRAME, frame.run_id, frame.number, frame.sealed))
         except (SealBroken, msgspec.MsgspecError, UnicodeDecodeError):
             self._abandon("unreadable_frame")
             return refusals.internal()
@@ -205,7 +199,6 @@ class CompleteChat:
         waits = WaitingGeneration(
             generation_id,
             account_id=caller.account_id,
-            data_key=data_key.plaintext,
             start_by=now + START_SECONDS,
             deadline=now + self._generation_seconds_max,
         )
@@ -227,11 +220,13 @@ class CompleteChat:
             deadline=received_at + timedelta(seconds=self._generation_seconds_max),
             origin=origin,
         )
-        seal = Seal(data_key.plaintext, generation_id=generation_id, run_id="", direction="request")
-        completion = Completion(waits, waiting=self._waiting, announcements=self._announcements)
+        seal = Seal(data_key.plaintext, generation_id)
+        completion = Completion(
+            waits, seal=seal, waiting=self._waiting, announcements=self._announcements
+        )
         self._waiting.add(waits)
         try:
-            await self._requests.emit(event, seal.seal(_REQUESTED, 0, body))
+            await self._requests.emit(event, seal.seal(_REQUESTED, "", 0, body))
         except Unavailable:
             # it may arrive after all, and must then neither run on nor be charged
             completion.fail(NEVER_TAKEN)

@@ -54,7 +54,6 @@ class WaitingGeneration:
         "_frames",
         "_wake",
         "account_id",
-        "data_key",
         "deadline",
         "generation_id",
         "heard_at",
@@ -67,14 +66,12 @@ class WaitingGeneration:
         generation_id: GenerationId,
         *,
         account_id: AccountId,
-        data_key: bytes,
         start_by: float,
         deadline: float,
     ) -> None:
         """Times are on the clock's monotonic scale."""
         self.generation_id = generation_id
         self.account_id = account_id
-        self.data_key = data_key
         self.start_by = start_by
         self.deadline = deadline
         self.heard_at: float | None = None

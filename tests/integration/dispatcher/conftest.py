@@ -137,13 +137,9 @@ class World:
         match event:
             case ReplyFrame():
                 answer = self.answers.setdefault(event.generation_id, Answer())
-                seal = Seal(
-                    self.data_key,
-                    generation_id=event.generation_id,
-                    run_id=event.run_id,
-                    direction="reply",
+                opened = Seal(self.data_key, event.generation_id).open(
+                    type_of(ReplyFrame), event.run_id, event.number, received.content or b""
                 )
-                opened = seal.open(type_of(ReplyFrame), event.number, received.content or b"")
                 answer.frames.append(event)
                 answer.parts.extend(msgspec.json.decode(opened, type=list[ReplyPart]))
             case DispatcherAlive():
@@ -250,8 +246,8 @@ class World:
             deadline=now + timedelta(seconds=60),
         )
         body = {"model": MODEL, "messages": [{"role": "user", "content": words}]} | fields
-        seal = Seal(self.data_key, generation_id=generation_id, run_id="", direction="request")
-        content = seal.seal(type_of(CompletionRequested), 0, msgspec.json.encode(body))
+        seal = Seal(self.data_key, generation_id)
+        content = seal.seal(type_of(CompletionRequested), "", 0, msgspec.json.encode(body))
         await self.producer.emit(INFERENCE_REQUESTS, asked, key=generation_id, content=content)
         return generation_id
 

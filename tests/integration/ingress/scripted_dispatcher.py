@@ -109,18 +109,14 @@ class Run:
         frame = ReplyFrame(
             generation_id=self.event.generation_id, run_id=self.run_id, number=number, last=last
         )
-        seal = Seal(
-            self.data_key,
-            generation_id=self.event.generation_id,
-            run_id=self.run_id,
-            direction="reply",
-        )
+        content = msgspec.json.encode(list(parts))
+        seal = Seal(self.data_key, self.event.generation_id)
         await self.producer.emit(
             INGRESS_REPLIES,
             frame,
             key=self.event.generation_id,
             partition=self.event.reply_partition,
-            content=seal.seal(type_of(ReplyFrame), number, msgspec.json.encode(list(parts))),
+            content=seal.seal(type_of(ReplyFrame), self.run_id, number, content),
         )
 
     async def say_alive(self) -> None:
@@ -192,8 +188,8 @@ class ScriptedDispatcher:
                 return
             self.requests.append(event)
             data_key = await self.transit.decrypt("wire", event.wire_key, context=None)
-            seal = Seal(data_key, generation_id=event.generation_id, run_id="", direction="request")
-            opened = seal.open(type_of(CompletionRequested), 0, received.content)
+            seal = Seal(data_key, event.generation_id)
+            opened = seal.open(type_of(CompletionRequested), "", 0, received.content)
             await self.script(Run(event, msgspec.json.decode(opened), data_key, self.producer))
         finally:
             claim.done()

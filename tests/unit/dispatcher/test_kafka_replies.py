@@ -26,6 +26,7 @@ from tests.unit.dispatcher.made import DATA_KEY, asked, text
 
 RUN = RunId("run-1")
 REQUEST = asked()
+SEAL = Seal(DATA_KEY, REQUEST.generation_id)
 END = ReplyFailed(status=502, message="the end", error_type="provider_unavailable")
 
 
@@ -54,8 +55,7 @@ class SlowProducer:
         if self.refuse:
             self.refuse -= 1
             raise Unavailable("kafka")
-        seal = Seal(DATA_KEY, generation_id=REQUEST.generation_id, run_id=RUN, direction="reply")
-        opened = seal.open(type_of(ReplyFrame), event.number, content)
+        opened = SEAL.open(type_of(ReplyFrame), RUN, event.number, content)
         self.frames.append((event, msgspec.json.decode(opened, type=list[ReplyPart])))
 
     @property
@@ -79,7 +79,7 @@ def contents(frames: Sequence[tuple[ReplyFrame, list[ReplyPart]]]) -> list[str |
 async def test_what_comes_while_a_frame_is_under_way_is_joined_into_the_next() -> None:
     producer = SlowProducer()
     async with TaskScope() as scope:
-        stream = replies(producer, scope).open(REQUEST, RUN, DATA_KEY)
+        stream = replies(producer, scope).open(REQUEST, RUN, SEAL)
         stream.put(text("0"))
         await wait_until(lambda: producer.under_way == 1)
         for number in range(1, 6):
@@ -96,7 +96,7 @@ async def test_a_plain_answer_is_one_frame_which_is_the_last() -> None:
     producer = SlowProducer()
     producer.gate.set()
     async with TaskScope() as scope:
-        await replies(producer, scope).open(REQUEST, RUN, DATA_KEY).close(END)
+        await replies(producer, scope).open(REQUEST, RUN, SEAL).close(END)
         assert len(scope) == 0
     assert producer.shape == [(0, 1, True)]
 
@@ -104,7 +104,7 @@ async def test_a_plain_answer_is_one_frame_which_is_the_last() -> None:
 async def test_frames_stay_near_the_wanted_size_and_a_large_part_travels_whole() -> None:
     producer = SlowProducer()
     async with TaskScope() as scope:
-        stream = replies(producer, scope).open(REQUEST, RUN, DATA_KEY)
+        stream = replies(producer, scope).open(REQUEST, RUN, SEAL)
         stream.put(text("first"))
         await wait_until(lambda: producer.under_way == 1)
         for _ in range(4):
@@ -124,7 +124,7 @@ async def test_frames_stay_near_the_wanted_size_and_a_large_part_travels_whole()
 async def test_a_full_buffer_makes_the_provider_wait() -> None:
     producer = SlowProducer()
     async with TaskScope() as scope:
-        stream = replies(producer, scope).open(REQUEST, RUN, DATA_KEY)
+        stream = replies(producer, scope).open(REQUEST, RUN, SEAL)
         stream.put(text("first"))
         await wait_until(lambda: producer.under_way == 1)
         await stream.room()
@@ -143,7 +143,7 @@ async def test_a_frame_that_is_not_acknowledged_breaks_the_stream_and_the_end_is
     producer = SlowProducer(refuse=1)
     producer.gate.set()
     async with TaskScope() as scope:
-        stream = replies(producer, scope).open(REQUEST, RUN, DATA_KEY)
+        stream = replies(producer, scope).open(REQUEST, RUN, SEAL)
         stream.put(text("lost"))
         await wait_until(lambda: len(scope) == 0)
         with pytest.raises(Unavailable):
@@ -158,7 +158,7 @@ async def test_an_end_that_is_not_acknowledged_is_told() -> None:
     producer = SlowProducer(refuse=1)
     producer.gate.set()
     async with TaskScope() as scope:
-        stream = replies(producer, scope).open(REQUEST, RUN, DATA_KEY)
+        stream = replies(producer, scope).open(REQUEST, RUN, SEAL)
         with pytest.raises(Unavailable):
             await stream.close(END)
 
@@ -166,7 +166,7 @@ async def test_an_end_that_is_not_acknowledged_is_told() -> None:
 async def test_the_end_follows_even_when_the_frame_under_way_is_lost() -> None:
     producer = SlowProducer(refuse=1)
     async with TaskScope() as scope:
-        stream = replies(producer, scope).open(REQUEST, RUN, DATA_KEY)
+        stream = replies(producer, scope).open(REQUEST, RUN, SEAL)
         stream.put(text("lost"))
         await wait_until(lambda: producer.under_way == 1)
         closing = scope.start(stream.close(END), name="close")

@@ -174,8 +174,11 @@ class World:
         self.out.append(change)
 
     # Replies, WireKeys, Observer
-    def open(self, _asked: CompletionRequested, _run_id: RunId, data_key: bytes) -> Stream:
-        assert data_key == DATA_KEY
+    def open(self, asked: CompletionRequested, _run_id: RunId, seal: Seal) -> Stream:
+        assert (
+            seal.open("word", "", 0, Seal(DATA_KEY, asked.generation_id).seal("word", "", 0, b""))
+            == b""
+        )
         return Stream(self)
 
     async def unwrap(self, _wrapped: str) -> bytes | None:
@@ -304,8 +307,8 @@ def won(*, outcome: bool = True) -> OneClaim:
 
 
 def sealed(request: CompletionRequested, **fields: object) -> bytes:
-    seal = Seal(DATA_KEY, generation_id=request.generation_id, run_id="", direction="request")
-    return seal.seal(type_of(CompletionRequested), 0, body(**fields))
+    seal = Seal(DATA_KEY, request.generation_id)
+    return seal.seal(type_of(CompletionRequested), "", 0, body(**fields))
 
 
 @asynccontextmanager

@@ -24,7 +24,6 @@ def made() -> tuple[WaitingGenerations, WaitingGeneration, RecordedAnnouncements
     generation = WaitingGeneration(
         GENERATION,
         account_id=AccountId("a-1"),
-        data_key=b"k" * 32,
         start_by=15.0,
         deadline=600.0,
     )
