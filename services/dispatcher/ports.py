@@ -10,8 +10,9 @@ the mapping is by provider slug.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.embedding import EmbeddingRequest, TellUsage, untold
@@ -112,8 +113,7 @@ class Credentials(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceSeen:
+class BalanceSeen(msgspec.Struct, frozen=True, kw_only=True):
     """An account's state at billing as last heard, and what it used in the last five minutes."""
 
     balance: AccountBalance | None

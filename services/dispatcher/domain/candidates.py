@@ -1,8 +1,9 @@
 """Which credential serves which endpoint of a model, before any wish of the request is looked at."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from services.dispatcher.domain.attempt import Attempt, Endpoint
 from services.dispatcher.domain.request import ProviderPreferences
@@ -12,16 +13,14 @@ from shared.events.generations import Tier
 from shared.ids import ApiKeyHash, MemberId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, as far as filters of credentials look at it."""
 
     api_key_hash: ApiKeyHash
     member_id: MemberId | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Access(msgspec.Struct, frozen=True, kw_only=True):
     """What a request may draw on.
 
     `own` are its account's credentials, `platform` those of shared capacity, `providers` the slugs
@@ -35,8 +34,7 @@ class Access:
     providers: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """An attempt that could be made, and the place of its endpoint in the catalog's order."""
 
     attempt: Attempt

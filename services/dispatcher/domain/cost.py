@@ -1,6 +1,6 @@
 """What an attempt was promised it may cost, and what its answer did cost."""
 
-from dataclasses import dataclass
+import msgspec
 
 from shared.events.generations import Operation, Spend
 from shared.events.replies import ReplyUsage
@@ -10,8 +10,7 @@ from shared.money import NanoUsd, PicoUsd, fee_of, rounded
 _PICO_PER_NANO = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
     """What billing, or ample allotment, promised before the attempt. Amounts are nano-USD.
 
     Billing posts at most the fee of the worst case, so no client is told more than that.

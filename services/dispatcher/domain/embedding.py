@@ -4,7 +4,6 @@ The body is OpenRouter's, which is OpenAI's with `input_type` and `provider`; in
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -31,8 +30,7 @@ def untold(_usage: Usage) -> None:
     """Nobody wants to hear it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingRequest(Request):
+class EmbeddingRequest(Request, frozen=True, kw_only=True):
     """Embeddings of `inputs`, at least one, all texts or all tokens.
 
     `dimensions` is the length of the vectors that is wanted, `input_type` what they are for, in

@@ -6,9 +6,11 @@ So an explanation costs the request path nothing, and the two cannot disagree.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import Access, NotAdmitted, why_not_admitted
@@ -59,7 +61,7 @@ def explain(
     blocking: Blocking,
 ) -> Explanation:
     """Explain the plan of a request."""
-    access = replace(access, own=sorted(access.own, key=_place))
+    access = msgspec.structs.replace(access, own=sorted(access.own, key=_place))
     planned = plan(request, access, model_of=model_of, blocking=blocking)
     models = [model for slug in request.models if (model := model_of(slug)) is not None]
     looked_at = [*planned.attempts, *(each.attempt for each in planned.left_out)]

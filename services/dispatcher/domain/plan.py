@@ -9,10 +9,11 @@ prefers, takes every shared attempt for that model out, at any provider; `byok_o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 from services.dispatcher.domain.attempt import Attempt
 from services.dispatcher.domain.candidates import (
@@ -53,8 +54,7 @@ class WhyLeftOut(StrEnum):
     TOO_MANY = "attempts_max"
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(msgspec.Struct, frozen=True):
     """An attempt that is not in the plan.
 
     `health` is there when that is why; `forbidden_by` are the credentials whose `always_use` is.
@@ -66,8 +66,7 @@ class LeftOut:
     forbidden_by: tuple[CredentialChanged, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """An attempt for a model before its health is looked at; `why` is None where it may be made."""
 
     attempt: Attempt
@@ -79,8 +78,7 @@ Routes = Callable[[ModelListed, Request, Access], Sequence[Route]]
 """`routes`, or what remembers its answers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What may be tried. `unknown_models` are slugs that the catalog does not have."""
 
     attempts: tuple[Attempt, ...]

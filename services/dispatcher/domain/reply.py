@@ -5,7 +5,7 @@ on its way to the client. `finish_reason` is normalised; the provider's own word
 `native_finish_reason`.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from services.dispatcher.domain.failure import ProviderFailure
 from shared.events.replies import Choice, ReplyDelta
@@ -25,8 +25,7 @@ def upstream_id(told: object) -> str | None:
     return told if told.isascii() and told.isprintable() else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeReply:
+class WholeReply(msgspec.Struct, frozen=True, kw_only=True):
     """A completion that was not streamed. `usage` is None when the provider did not tell.
 
     `upstream_id` is the provider's own id of the answer.
@@ -39,8 +38,7 @@ class WholeReply:
     system_fingerprint: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embeddings:
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
     """A vector for each input, in their order: little-endian 32 bit floats as base64.
 
     `usage` is None when the provider did not tell. `upstream_id` is the provider's own id of the
@@ -57,22 +55,19 @@ class Embeddings:
         return [self.vectors[at : at + each] for at in range(0, len(self.vectors), each)] or [[]]
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerNamed:
+class AnswerNamed(msgspec.Struct, frozen=True):
     """The provider's own id of its answer, told once and as early as it is known."""
 
     upstream_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsageSeen:
+class UsageSeen(msgspec.Struct, frozen=True):
     """The provider told usage before its end, for what it has counted so far; the last one holds."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamEnded:
+class StreamEnded(msgspec.Struct, frozen=True, kw_only=True):
     """The stream came to its proper end: terminator or finish reason seen, nothing cut.
 
     `usage` None means that the last `UsageSeen` holds, or that the provider did not tell.

@@ -6,7 +6,6 @@ it on need not decode and encode it again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
@@ -55,8 +54,7 @@ class ProviderPreferences(msgspec.Struct, frozen=True):
     byok_only: bool | None = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, as far as routing looks at it. `models` are slugs in order of preference, at least one.
 
     `fields` are the client's fields but for those that are read apart, each as raw JSON; an adapter
@@ -87,8 +85,7 @@ class Request:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest(Request):
+class ChatRequest(Request, frozen=True, kw_only=True):
     """A chat completion. Of `fields`, `messages` is always there, then `temperature`, `tools`, ...
 
     `max_tokens` bounds the completion, whichever of the two field names the client used; an adapter
@@ -105,7 +102,7 @@ class ChatRequest(Request):
     @override
     def parameters(self) -> frozenset[str]:
         # one choice is what every provider gives
-        given = super(ChatRequest, self).parameters
+        given = super().parameters
         return given - {"n"} if self.choices_wanted == 1 else given
 
     @property
@@ -128,8 +125,7 @@ _routing_decoder = msgspec.json.Decoder(_Routing)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableRequest:
+class UnreadableRequest(msgspec.Struct, frozen=True):
     """The body is no chat request; `message` says what and where, in words for the client."""
 
     message: str

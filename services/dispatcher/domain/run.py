@@ -1,6 +1,5 @@
 """One run of a generation while it goes on, and the ways in which it ends."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, assert_never
 
@@ -22,8 +21,7 @@ WORD_CHARACTERS_MAX = 64
 """A provider's own words for finish reason and service tier are cut to this in facts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's answer came to its proper end; `whole` is None when it was streamed."""
 
     whole: WholeReply | Embeddings | None = None
@@ -31,22 +29,19 @@ class Completed:
     system_fingerprint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The client gets an error, or an error chunk when the first token is out."""
 
     error: ClientError
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     """Nobody waits for the rest: the client left, its ingress died, or another run answers."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(msgspec.Struct, frozen=True):
     """The run did not begin: too late, somebody else's, unwanted, or not to be opened."""
 
     reason: str
@@ -55,8 +50,7 @@ class Dropped:
 Ending = Completed | Failed | Cancelled | Dropped
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+class Run(msgspec.Struct, kw_only=True):
     """What is known so far. `is_claimed` says that no other dispatcher has it. `answering` is the attempt that answers, once that is certain.
 
     `first_token_out` is when nothing falls back any more. `usage` and `upstream_id` are what the
@@ -68,8 +62,8 @@ class Run:
     began_at: datetime
     is_claimed: bool = False
     request: AnyRequest | None = None
-    attempts: list[AttemptReceipt] = field(default_factory=list)
-    fallback_reasons: list[str] = field(default_factory=list)
+    attempts: list[AttemptReceipt] = msgspec.field(default_factory=list)
+    fallback_reasons: list[str] = msgspec.field(default_factory=list)
     answering: Attempt | None = None
     promise: Promise | None = None
     first_token_out: bool = False

@@ -6,8 +6,9 @@ handler; both run on one event loop.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from services.ingress.domain import liveness
 from services.ingress.domain.liveness import OwnHeartbeat, Signs, Verdict
@@ -22,8 +23,7 @@ BUFFER_BYTES_MAX: Final = 48 * 1024 * 1024
 """Frames of one generation that its client has not read yet: two of the largest there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One frame of the adopted run, still sealed."""
 
     run_id: RunId
@@ -32,13 +32,11 @@ class Frame:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FrameMissing:
+class FrameMissing(msgspec.Struct, frozen=True):
     """Frames came out of order: a fault of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTooSlow:
+class ClientTooSlow(msgspec.Struct, frozen=True):
     """The client reads so slowly that its answer cannot be kept for it."""
 
 
@@ -144,7 +142,6 @@ class WaitingGenerations:
         self._by_id[generation.generation_id] = generation
         account_id = generation.account_id
         self._in_flight[account_id] = self._in_flight.get(account_id, 0) + 1
-        self._measurements.in_flight(len(self._by_id))
 
     def remove(self, generation: WaitingGeneration) -> None:
         """Stop waiting; what still comes is dropped."""
@@ -155,7 +152,6 @@ class WaitingGenerations:
             self._in_flight[generation.account_id] = left
         else:
             del self._in_flight[generation.account_id]
-        self._measurements.in_flight(len(self._by_id))
 
     def on_frame(self, event: ReplyFrame, sealed: bytes) -> None:
         """A frame was read from our partition."""

@@ -1,7 +1,6 @@
 """Beta features that a client names: told to Claude, wherever it runs, and to nobody else."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -71,7 +70,7 @@ async def _send(
     fields: Mapping[str, Any],
     **parts: Any,
 ) -> list[str]:
-    asked = replace(request(**fields), anthropic_betas=(_LONG, _FREE))
+    asked = msgspec.structs.replace(request(**fields), anthropic_betas=(_LONG, _FREE))
     to = attempt(slug, tier=tier, **parts)
     await anywhere[slug].complete(to, _secret(slug, handwritten.url), asked)
     return _told(handwritten)

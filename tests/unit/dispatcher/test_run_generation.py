@@ -1,7 +1,6 @@
 """One generation from request to last frame, everything outside in memory."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -139,7 +138,7 @@ async def test_the_fact_has_all_that_a_receipt_shows(world: World) -> None:
 
 async def test_each_attempt_is_named_by_the_providers_own_id_however_it_ends(world: World) -> None:
     world.own, world.platform = [credential("own")], [platform()]
-    named = replace(whole(), upstream_id="chatcmpl-2")
+    named = msgspec.structs.replace(whole(), upstream_id="chatcmpl-2")
     await world.run(
         (AnswerNamed("chatcmpl-1"), ProviderFailure(failure=FailureClass.PROVIDER_ERROR)),
         (AnswerNamed("chatcmpl-2"), *STREAM),
@@ -181,7 +180,7 @@ async def test_a_providers_own_words_are_cut_and_printable_in_the_fact(world: Wo
     answer = whole()
     (choice,) = answer.choices
     choice = msgspec.structs.replace(choice, native_finish_reason="end\x00\u00fc" + "x" * 99)
-    await world.run(replace(answer, choices=[choice], service_tier="\n"))
+    await world.run(msgspec.structs.replace(answer, choices=[choice], service_tier="\n"))
 
     assert world.fact.native_finish_reason == "end??" + "x" * 59
     assert world.fact.service_tier == "?"

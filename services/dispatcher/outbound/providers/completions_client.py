@@ -4,11 +4,12 @@ What the bytes mean is a Dialect's to say; OpenAI's is `openai_dialect.py`, Anth
 `anthropic/messages_dialect.py`.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 import aiohttp
+import msgspec
 from typing_extensions import override
 
 from services.dispatcher.domain.failure import FailureClass, ProviderFailure
@@ -77,8 +78,7 @@ class Dialect(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that goes out, and what is needed to read what comes back.
 
     `hosts` are the `host:port` that the credential is for: those that its own format names, or that
@@ -205,8 +205,10 @@ class CompletionsClient:
         finally:
             response.close()
 
-    async def _send(self, call: Call, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        return await self._egress.post(
+    def _send(
+        self, call: Call, limits: aiohttp.ClientTimeout
+    ) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        return self._egress.post(
             call.url, hosts=call.hosts, headers=call.headers, body=call.body, limits=limits
         )
 

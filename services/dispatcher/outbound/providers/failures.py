@@ -7,7 +7,7 @@ those of OpenAI, Azure, Anthropic, Mistral, Groq, xAI, DeepSeek, Together, Firew
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -187,8 +187,7 @@ def after_first_token(failure: ProviderFailure) -> ProviderFailure:
     return replace(failure, failure=FailureClass.STREAM_CUT)
 
 
-@dataclass(frozen=True, slots=True)
-class FailureReader:
+class FailureReader(msgspec.Struct, frozen=True):
     """Reads one call's failure. `secret` is the key that was sent, which nobody may repeat.
 
     `more_secrets` are other parts of a credential of several.

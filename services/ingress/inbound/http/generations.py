@@ -1,7 +1,6 @@
 """What all requests for a generation have in common: who asks, the body, and the end of the answer."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -32,8 +31,7 @@ WRITE_SECONDS_MAX: Final = 60.0
 R = TypeVar("R", bound=AnyRequest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(Generic[R]):
+class Answer(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """What belongs to one answer on its way."""
 
     exchange: Exchange

@@ -1,6 +1,6 @@
 """What the answers of Anthropic's Messages API mean, wherever Claude runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -41,7 +41,9 @@ class MessagesDialect:
         if reply is None:
             return _NOT_A_MESSAGE
         if self.is_formed:
-            return replace(reply, choices=[formed(choice) for choice in reply.choices])
+            return msgspec.structs.replace(
+                reply, choices=[formed(choice) for choice in reply.choices]
+            )
         return reply
 
     def pieces(self, failures: FailureReader) -> SentEvents:

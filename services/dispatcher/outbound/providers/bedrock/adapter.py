@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+import msgspec
 from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 
 from services.dispatcher.domain.attempt import Attempt
@@ -117,7 +118,7 @@ class Bedrock:
         reply = call.dialect.whole(answer)
         if isinstance(reply, ProviderFailure):
             return reply
-        return replace(reply, upstream_id=request_id(answer))
+        return msgspec.structs.replace(reply, upstream_id=request_id(answer))
 
     async def stream(
         self, attempt: Attempt, secret: ProviderSecret, request: ChatRequest
@@ -179,7 +180,7 @@ class Bedrock:
             )
             if isinstance(read, ProviderFailure):
                 return read
-            return replace(read, upstream_id=answer.request_id)
+            return msgspec.structs.replace(read, upstream_id=answer.request_id)
 
         return await in_batches(texts, ask, inputs_max=family.inputs_max, tell_usage=tell_usage)
 

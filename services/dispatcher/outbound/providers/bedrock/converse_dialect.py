@@ -1,7 +1,9 @@
 """What the answers of Converse and ConverseStream mean."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from services.dispatcher.domain.failure import ProviderFailure
 from services.dispatcher.domain.reply import WholeReply
@@ -32,7 +34,9 @@ class ConverseDialect:
         if reply is None:
             return _NOT_CONVERSE
         if self.is_formed:
-            return replace(reply, choices=[formed(choice) for choice in reply.choices])
+            return msgspec.structs.replace(
+                reply, choices=[formed(choice) for choice in reply.choices]
+            )
         return reply
 
     def pieces(self) -> StreamedAnswer[dict[str, Any]]:
