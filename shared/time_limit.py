@@ -25,7 +25,7 @@ class Alarm:
     def __init__(self, seconds: float, callback: Callable[[], object]) -> None:
         """Set it, within a running loop; `callback` must not raise."""
         self._callback = callback
-        self._slot = _slot_in(seconds)
+        self._slot = _slot_in(seconds, asyncio.get_running_loop())
         self._slot.add(self)
 
     def cancel(self) -> None:
@@ -45,9 +45,8 @@ _Slot = set[_Rings]
 _slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Slot]]" = WeakKeyDictionary()
 
 
-def _slot_in(seconds: float) -> _Slot:
+def _slot_in(seconds: float, loop: asyncio.AbstractEventLoop) -> _Slot:
     """What rings so many seconds from now."""
-    loop = asyncio.get_running_loop()
     slots = _slots_of.get(loop)
     if slots is None:
         slots = _slots_of[loop] = {}
@@ -82,12 +81,13 @@ class TimeLimit:
         self._slot: _Slot | None = None
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a time limit stands in a task")
         self._task = task
         self._cancelling = task.cancelling()
-        self._slot = _slot_in(self._seconds)
+        self._slot = _slot_in(self._seconds, loop)
         self._slot.add(self)
         return self
 

@@ -227,7 +227,3 @@ class Measurements(Protocol):
     def frame_read(self) -> None:
         """A frame of a generation that waits."""
         ...
-
-    def in_flight(self, generations: int) -> None:
-        """So many generations run now."""
-        ...

@@ -7,9 +7,9 @@ is away, and a send that we gave up on may still arrive (consumers dedupe, reque
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
@@ -90,7 +90,7 @@ class EventProducer:
             extra_headers=extra_headers,
         )
 
-    async def emit(
+    def emit(
         self,
         topic: Topic,
         event: Event,
@@ -100,23 +100,22 @@ class EventProducer:
         partition: int | None = None,
         event_id: str | None = None,
         extra_headers: codec.Headers = (),
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Send an event and wait until it is durable; Unavailable("kafka") after 5 s."""
-        await self.send(
-            self.record(
-                topic,
-                event,
-                key=key,
-                content=content,
-                partition=partition,
-                event_id=event_id,
-                extra_headers=extra_headers,
-            )
+        record = self.record(
+            topic,
+            event,
+            key=key,
+            content=content,
+            partition=partition,
+            event_id=event_id,
+            extra_headers=extra_headers,
         )
+        return self.send_many((record,))
 
-    async def send(self, record: Record) -> None:
+    def send(self, record: Record) -> Coroutine[Any, Any, None]:
         """Send one record and wait until it is durable; Unavailable("kafka") after 5 s."""
-        await self.send_many((record,))
+        return self.send_many((record,))
 
     async def send_many(self, records: Sequence[Record]) -> None:
         """Send records, in order within a partition, and wait until all are durable.

@@ -19,11 +19,11 @@ through a session of their own. botocore sends through here too (`egress_botocor
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -47,8 +47,6 @@ STREAM_SILENCE_SECONDS: Final = 120.0
 """The longest that a stream may say nothing, before its first byte or between two."""
 STREAM_SECONDS: Final = 3600.0
 """The longest that a stream may last, however steadily it drips; callers have tighter deadlines."""
-PLAIN_SECONDS: Final = 600.0
-"""The longest that an answer which is not streamed may take; callers have tighter deadlines."""
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """The largest whole answer that is taken; what ingress can be sent is a little more."""
 ERROR_BYTES_MAX: Final = 64 * 1024
@@ -62,8 +60,10 @@ NAMES_SECONDS: Final = 60
 """How long a resolved name is kept."""
 
 PLAIN: Final = aiohttp.ClientTimeout(
-    total=PLAIN_SECONDS, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS
+    total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS
 )
+"""For answers that are not streamed: whoever waits for one stands in a time limit of its own, and a
+second one by aiohttp, with a timer of the loop for each call, costs a twentieth of the call."""
 STREAM: Final = aiohttp.ClientTimeout(
     total=STREAM_SECONDS,
     connect=CONNECT_SECONDS,
@@ -114,7 +114,7 @@ class Egress:
         target = self._targets(url)
         return target if isinstance(target, str) else None
 
-    async def post(
+    def post(
         self,
         url: str,
         *,
@@ -122,9 +122,9 @@ class Egress:
         headers: LooseHeaders,
         body: bytes,
         limits: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
+    ) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
         """`send` a POST."""
-        return await self.send("POST", url, hosts=hosts, headers=headers, body=body, limits=limits)
+        return self.send("POST", url, hosts=hosts, headers=headers, body=body, limits=limits)
 
     async def send(
         self,

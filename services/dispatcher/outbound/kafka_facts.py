@@ -17,8 +17,10 @@ class KafkaFacts:
         self._logger = get_logger("facts")
 
     async def finished(self, fact: GenerationFinished) -> None:
-        """A run ended."""
-        await self._producer.emit(INFERENCE_GENERATIONS, fact, key=fact.account_id)
+        """A run ended, which it does once: its id is the event's."""
+        await self._producer.emit(
+            INFERENCE_GENERATIONS, fact, key=fact.account_id, event_id=fact.run_id
+        )
 
     async def abandoned(self, fact: GenerationAbandoned) -> None:
         """Nothing of a generation may be charged; behind its finished fact, if that still comes."""

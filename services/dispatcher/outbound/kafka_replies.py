@@ -146,6 +146,7 @@ class KafkaReplyStream:
             key=asked.generation_id,
             content=self._seal.seal(_FRAME_TYPE, self._run_id, number, content),
             partition=asked.reply_partition,
+            event_id=f"{self._run_id}.{number}",
         )
 
 

@@ -18,5 +18,9 @@ class KafkaRequests(Requests):
     @override
     async def emit(self, event: CompletionRequested, sealed_body: bytes) -> None:
         await self._producer.emit(
-            INFERENCE_REQUESTS, event, key=event.generation_id, content=sealed_body
+            INFERENCE_REQUESTS,
+            event,
+            key=event.generation_id,
+            content=sealed_body,
+            event_id=event.generation_id,
         )

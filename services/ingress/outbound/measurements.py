@@ -12,15 +12,10 @@ class CountedGenerations(Measurements):
     def __init__(self, metrics: Metrics) -> None:
         """Register what is counted."""
         self._frames = metrics.counter("frames_read", "Reply frames of generations that wait here")
-        self._in_flight = metrics.gauge("generations_in_flight", "Generations that wait here")
 
     @override
     def frame_read(self) -> None:
         self._frames.inc()
-
-    @override
-    def in_flight(self, generations: int) -> None:
-        self._in_flight.set(generations)
 
 
 class CountedPayments(PaymentMeasurements):

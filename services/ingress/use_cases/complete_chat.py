@@ -5,7 +5,6 @@ charged; whenever the client leaves first, it is cancelled and charged for what 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Final, assert_never
@@ -37,6 +36,7 @@ from shared.sealing import Seal, SealBroken
 
 START_SECONDS: Final = 15
 """No dispatcher may begin a request after this long."""
+_TIME_TO_START: Final = timedelta(seconds=START_SECONDS)
 _REQUESTED: Final = type_of(CompletionRequested)
 _FRAME: Final = type_of(ReplyFrame)
 _parts: Final = msgspec.json.Decoder(list[ReplyPart])
@@ -48,8 +48,7 @@ class Idle(Enum):
     IDLE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """What one frame held; after the last one nothing comes."""
 
     parts: Sequence[ReplyPart]
@@ -170,6 +169,7 @@ class CompleteChat:
         self._reply_partition = reply_partition
         self._limits = limits
         self._generation_seconds_max = generation_seconds_max
+        self._time_to_end = timedelta(seconds=generation_seconds_max)
         self._catalog = catalog
         self._wire_keys = wire_keys
         self._requests = requests
@@ -216,8 +216,8 @@ class CompleteChat:
             reply_instance=self._instance_id,
             reply_partition=self._reply_partition,
             received_at=received_at,
-            start_by=received_at + timedelta(seconds=START_SECONDS),
-            deadline=received_at + timedelta(seconds=self._generation_seconds_max),
+            start_by=received_at + _TIME_TO_START,
+            deadline=received_at + self._time_to_end,
             origin=origin,
         )
         seal = Seal(data_key.plaintext, generation_id)

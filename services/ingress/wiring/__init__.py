@@ -169,13 +169,16 @@ def _parts(opened: Opened, balances: View) -> Parts:
         producer, clock=clock, generation_seconds_max=config.generation_seconds_max
     )
     books = PostgresApiKeys(opened.pool)
+    waiting = WaitingGenerations(
+        clock=clock,
+        announcements=announcements,
+        measurements=CountedGenerations(opened.metrics),
+    )
+    in_flight = opened.metrics.gauge("generations_in_flight", "Generations that wait here")
+    in_flight.set_function(waiting.__len__)
     return Parts(
         announcements=announcements,
-        waiting=WaitingGenerations(
-            clock=clock,
-            announcements=announcements,
-            measurements=CountedGenerations(opened.metrics),
-        ),
+        waiting=waiting,
         calls=Calls(
             producer,
             reply_topic=INGRESS_REPLIES,

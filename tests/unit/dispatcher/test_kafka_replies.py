@@ -42,9 +42,17 @@ class SlowProducer:
     partitions: set[int | None] = field(default_factory=set)
 
     async def emit(
-        self, _topic: object, event: ReplyFrame, *, key: str, content: bytes, partition: int
+        self,
+        _topic: object,
+        event: ReplyFrame,
+        *,
+        key: str,
+        content: bytes,
+        partition: int,
+        event_id: str,
     ) -> None:
         assert key == REQUEST.generation_id
+        assert event_id == f"{RUN}.{event.number}"
         self.partitions.add(partition)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)

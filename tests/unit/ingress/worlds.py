@@ -65,10 +65,6 @@ class NoMeasurements(Measurements):
     def frame_read(self) -> None:
         return
 
-    @override
-    def in_flight(self, generations: int) -> None:
-        return
-
 
 def caller_of(api_key_hash: ApiKeyHash, *, account_id: str = "a-1") -> Caller:
     return Caller(

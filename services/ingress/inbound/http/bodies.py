@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -16,6 +16,7 @@ SMALL_BODY_BYTES_MAX: Final = 512 * 1024
 """For everything but completions."""
 _ACCOUNTED_FROM_BYTES: Final = 256 * 1024
 """Smaller bodies are bounded by how many requests may run."""
+_ROOM_ENOUGH: Final = nullcontext()
 _BUSY: Final = refusals.unavailable("too many large requests are being read")
 _UNREADABLE: Final = Refusal(
     status=400,
@@ -34,24 +35,24 @@ class Bodies:
         self._held_bytes_max = held_bytes_max
         self._held_bytes = 0
 
-    @contextmanager
-    def room_for(self, request: web.Request) -> Iterator[Refusal | None]:
+    def room_for(self, request: web.Request) -> AbstractContextManager[Refusal | None]:
         """Room in memory while the block runs; a Refusal when there is none."""
         length = request.content_length
         if length is None:
             length = BODY_BYTES_MAX if request.body_exists else 0
         if length <= _ACCOUNTED_FROM_BYTES:
-            yield None
-            return
+            return _ROOM_ENOUGH
         if length > BODY_BYTES_MAX:
-            yield refusals.too_large(BODY_BYTES_MAX)
-            return
+            return nullcontext(refusals.too_large(BODY_BYTES_MAX))
         if self._held_bytes + length > self._held_bytes_max:
-            yield _BUSY
-            return
+            return nullcontext(_BUSY)
+        return self._held(length)
+
+    @contextmanager
+    def _held(self, length: int) -> Iterator[None]:
         self._held_bytes += length
         try:
-            yield None
+            yield
         finally:
             self._held_bytes -= length
 
