@@ -1,14 +1,13 @@
 """What an account may still spend."""
 
-from dataclasses import dataclass, field, replace
+import msgspec
 
 from services.billing.domain.ledger import LedgerAccount, Transfer
 from services.billing.domain.policy import FeePolicy, OwnPolicy
 from shared.ids import AccountId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account's counters, which follow from its transfers, and its own fee policy.
 
     `version` grows with each change that others are told of. `policy_version` is that of the
@@ -19,7 +18,7 @@ class Account:
     available_nano_usd: int = 0
     held_nano_usd: int = 0
     version: int = 0
-    own_policy: OwnPolicy = field(default_factory=OwnPolicy)
+    own_policy: OwnPolicy = msgspec.field(default_factory=OwnPolicy)
     policy_version: int = 0
 
     def after(self, transfer: Transfer) -> "Account":
@@ -28,15 +27,14 @@ class Account:
         held = self.held_nano_usd + _change(transfer, LedgerAccount.CUSTOMER_HOLDS)
         if available < 0 or held < 0:
             raise ValueError(f"{transfer.transfer_id} would take {transfer.debit} below zero")
-        return replace(self, available_nano_usd=available, held_nano_usd=held)
+        return msgspec.structs.replace(self, available_nano_usd=available, held_nano_usd=held)
 
     def policy(self, installation: FeePolicy) -> FeePolicy:
         """The fee policy that holds for this account."""
         return installation.overridden(self.own_policy)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allotment:
+class Allotment(msgspec.Struct, frozen=True, kw_only=True):
     """The BYOK use of one account and month: what was had, and what running requests may still take.
 
     `used` counts successful requests, those with a fee as well, so it may exceed what is free;

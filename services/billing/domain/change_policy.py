@@ -1,6 +1,6 @@
 """What ingress tells: an account's own policy, and the limits of API keys."""
 
-from dataclasses import replace
+import msgspec
 
 from services.billing.domain.key_limit import KeyLimit
 from services.billing.domain.page import Page
@@ -15,7 +15,7 @@ def change_policy(page: Page, change: AccountChanged) -> None:
         page.entries.duplicates += 1
         return
     page.change_account(
-        replace(
+        msgspec.structs.replace(
             account,
             own_policy=OwnPolicy(
                 fee_percent=change.fee_percent,

@@ -1,9 +1,10 @@
 """How a generation ended, as far as money goes: at most one settlement and one abandonment each."""
 
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
+
+import msgspec
 
 from shared.events.generations import GenerationFinished
 from shared.ids import (
@@ -30,8 +31,7 @@ class SettlementKind(StrEnum):
         return self in {SettlementKind.FEE_WAIVED, SettlementKind.FEE_DEDUCTED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """The one posting of a generation. `collected_nano_usd` came from the customer's credits.
 
     Charged is collected plus uncollected. `list_cost_nano_usd` is 0 when nothing was charged.
@@ -68,8 +68,7 @@ class AbandonmentKind(StrEnum):
     """The dispatcher, by a command: only holds for what was not posted yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abandonment:
+class Abandonment(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing of this generation may be charged."""
 
     generation_id: GenerationId
@@ -78,8 +77,7 @@ class Abandonment:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """A finished fact with the settlement that was made of it, for the generations table."""
 
     fact: GenerationFinished

@@ -5,6 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+import msgspec
+
 from shared.events.billing import SpendRefused
 from shared.ids import AccountId, ApiKeyHash, GenerationId, HoldId, RunId
 
@@ -18,8 +20,7 @@ class HoldEnding(StrEnum):
     REPLACED = "replaced"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """A promise to one attempt.
 
     BYOK: either a share of the month's allotment (`waived`: one request and its worst case, no

@@ -4,8 +4,9 @@ A transfer's id is made from what it is about (`<generation>/revenue`, `<hold>/h
 same movement can never be written twice.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from shared.ids import AccountId, GenerationId, HoldId
 
@@ -49,8 +50,7 @@ class TransferKind(StrEnum):
     NOT_COLLECTED_REVERSED = "not_collected_reversed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """`amount_nano_usd` (above zero) moves from `debit` to `credit`.
 
     `month` is where it is written; `corrects_month` the month that it belongs to, when that one was

@@ -5,8 +5,10 @@ is new on it is then stored in a few statements. No rule reaches past its page.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
+
+import msgspec
 
 from services.billing.domain.account import Account, Allotment
 from services.billing.domain.generation import Abandonment, Finished, Settlement
@@ -30,8 +32,7 @@ class Spent:
     requests: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FeeEvent:
+class FeeEvent(msgspec.Struct, frozen=True):
     """An event for `billing.fees`; its id is made from what it is about."""
 
     event_id: str
@@ -152,7 +153,7 @@ class Page:
         """Replace an account; its version grows once a page."""
         if account.account_id not in self.entries.changed_accounts:
             self.entries.changed_accounts.add(account.account_id)
-            account = replace(account, version=account.version + 1)
+            account = msgspec.structs.replace(account, version=account.version + 1)
         self.accounts[account.account_id] = account
 
     def change_allotment(

@@ -1,13 +1,13 @@
 """How much a BYOK request costs: the installation's settings and what an account has of its own."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from shared.events.billing import AllotmentRule
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnPolicy:
+class OwnPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What an account has of its own; None keeps the installation's."""
 
     fee_percent: Decimal | None = None
@@ -16,8 +16,7 @@ class OwnPolicy:
     free_list_cost_nano_usd: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeePolicy:
+class FeePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The percentage of list cost, and what of a month is waived.
 
     `allotment_rule` says by what: so many successful BYOK requests, or so much list cost of them

@@ -1,7 +1,8 @@
 """A generation finished: what is booked for it, honouring what its attempt was promised."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from services.billing.domain.generation import (
     Finished,
@@ -20,8 +21,7 @@ from shared.events.usage import list_cost
 from shared.money import NanoUsd, PicoUsd, fee_of, rounded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Promise:
+class _Promise(msgspec.Struct, frozen=True, kw_only=True):
     """What a BYOK attempt was told: `fee_nano_usd_max` is None where nothing was held for it."""
 
     waived: bool
@@ -29,8 +29,7 @@ class _Promise:
     fee_nano_usd_max: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Price:
+class _Price(msgspec.Struct, frozen=True, kw_only=True):
     """What a finished generation costs: `due_nano_usd`, by which promise; shared capacity has none."""
 
     kind: SettlementKind
@@ -39,8 +38,7 @@ class _Price:
     promise: _Promise | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Collected:
+class _Collected(msgspec.Struct, frozen=True, kw_only=True):
     """What of a sum credits paid, and what nobody did."""
 
     collected_nano_usd: int

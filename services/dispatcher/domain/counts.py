@@ -1,7 +1,8 @@
 """Token counts as a provider tells them, whichever way it counts, made into our inclusive Usage."""
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shared.events.usage import Usage
 
@@ -9,8 +10,7 @@ _TOKENS_MAX: Final = 1 << 40
 """Far above any context; keeps sums inside 64 bits whatever a provider writes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderCounts:
+class ProviderCounts(msgspec.Struct, frozen=True, kw_only=True):
     """One answer's counts. The two conventions have no default: each adapter says which are its own.
 
     `cache_in_input`: whether `input_tokens` include those read from and written to a cache (OpenAI
