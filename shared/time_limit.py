@@ -42,14 +42,31 @@ class _Rings(Protocol):
 
 
 _Slot = set[_Rings]
-_slots_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Slot]]" = WeakKeyDictionary()
+_Slots = dict[float, _Slot]
+"""By the time on their loop's clock at which they ring."""
+
+
+class _SlotsOfLoops:
+    """The slots of each loop, those of the last one at hand: but in tests a process has one."""
+
+    def __init__(self) -> None:
+        self._all: WeakKeyDictionary[asyncio.AbstractEventLoop, _Slots] = WeakKeyDictionary()
+        self._last: tuple[asyncio.AbstractEventLoop | None, _Slots] = (None, {})
+
+    def of(self, loop: asyncio.AbstractEventLoop) -> _Slots:
+        last, slots = self._last
+        if last is not loop:
+            slots = self._all.setdefault(loop, {})
+            self._last = loop, slots
+        return slots
+
+
+_slots = _SlotsOfLoops()
 
 
 def _slot_in(seconds: float, loop: asyncio.AbstractEventLoop) -> _Slot:
     """What rings so many seconds from now."""
-    slots = _slots_of.get(loop)
-    if slots is None:
-        slots = _slots_of[loop] = {}
+    slots = _slots.of(loop)
     step = _LONG_TICK_SECONDS if seconds > LONG_SECONDS else TICK_SECONDS
     ring_at = (int((loop.time() + seconds) / step) + 1) * step
     slot = slots.get(ring_at)
@@ -59,7 +76,7 @@ def _slot_in(seconds: float, loop: asyncio.AbstractEventLoop) -> _Slot:
     return slot
 
 
-def _ring(slots: dict[float, _Slot], ring_at: float) -> None:
+def _ring(slots: _Slots, ring_at: float) -> None:
     slot = slots.pop(ring_at)
     while slot:
         slot.pop().ring()
