@@ -41,11 +41,10 @@ MODEL: Final = "openai/gpt-4o"
 CREDENTIAL: Final = "sk-bench-own-key"
 ROUNDS: Final = 5
 WARM_SECONDS: Final = 10
-WARM_ROUNDS_MAX: Final = 9
-_SETTLED: Final = 0.9
-_SETTLED_ROUNDS: Final = 2
-"""The broker's machine code is made while it runs: cold, it takes three times the CPU a request. It is
-warm when twice in a row ten seconds of load save less than a tenth of that."""
+WARM_ROUNDS_MAX: Final = 18
+COMPILING_SHARE_WARM: Final = 0.1
+"""The broker's machine code is made while it runs: cold, it takes three times the CPU a request, and
+after a minute of load its compiler still has half of it. It is warm when that has less than this."""
 SECONDS: Final = 6
 AUTHORIZED_PER_SECOND: Final = 100
 AUTHORIZED_SECONDS: Final = 10
@@ -184,24 +183,38 @@ def _median(loads: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def warm(product: Side, broker_pid: int, report: Report) -> None:
-    """Load until the broker's CPU a request no longer falls, twice in a row: one may be a noisy one."""
-    least, settled = float("inf"), 0
+    """Load until the broker's compiler is all but at rest."""
     for _ in range(WARM_ROUNDS_MAX):
         report.progress(f"warming the broker for {WARM_SECONDS} s")
-        used = cpu_seconds(broker_pid)
-        found = load(product, "plain", connections=32, seconds=WARM_SECONDS)
-        a_request = (cpu_seconds(broker_pid) - used) / (found["per_second"] * WARM_SECONDS)
-        report.progress(f"the broker takes {a_request * 1e3:.3f} ms of CPU a request")
-        settled = settled + 1 if a_request > least * _SETTLED else 0
-        if settled == _SETTLED_ROUNDS:
+        used, compiling = cpu_seconds(broker_pid), compiling_seconds(broker_pid)
+        load(product, "plain", connections=32, seconds=WARM_SECONDS)
+        used, compiling = cpu_seconds(broker_pid) - used, compiling_seconds(broker_pid) - compiling
+        report.progress(f"its compiler took {compiling / used:.0%} of its CPU")
+        if compiling < used * COMPILING_SHARE_WARM:
             return
-        least = min(least, a_request)
 
 
 def cpu_seconds(pid: int) -> float:
     """CPU that a process has used so far."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def compiling_seconds(pid: int) -> float:
+    """CPU that the compilers of a Java process have used so far."""
+    return sum(
+        thread.user_time + thread.system_time
+        for thread in psutil.Process(pid).threads()
+        if _is_compiler(pid, thread.id)
+    )
+
+
+def _is_compiler(pid: int, thread_id: int) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/task/{thread_id}/comm").read_text(encoding="ascii")
+    except FileNotFoundError:  # they come and go
+        return False
+    return "CompilerThre" in name
 
 
 def rss_megabytes(pid: int) -> float:
