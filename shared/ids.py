@@ -5,7 +5,8 @@ its id alone.
 """
 
 import hashlib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import NewType
 
 import uuid_utils
@@ -66,6 +67,19 @@ def first_generation_id(day: date, *, days_later: int = 0) -> GenerationId:
     return GenerationId(
         f"{_GENERATION_PREFIX}{milliseconds[:8]}-{milliseconds[8:]}-7000-8000-000000000000"
     )
+
+
+def is_of_month(generation_id: GenerationId, month: str) -> bool:
+    """Whether the generation began in that UTC month (`YYYY-MM`): ids sort by their time."""
+    first, first_after = _ids_of(month)
+    return first <= generation_id < first_after
+
+
+@lru_cache(maxsize=16)
+def _ids_of(month: str) -> tuple[GenerationId, GenerationId]:
+    first = date.fromisoformat(f"{month}-01")
+    first_after = (first + timedelta(days=31)).replace(day=1)
+    return first_generation_id(first), first_generation_id(first_after)
 
 
 def month_of(moment: datetime) -> str:

@@ -27,13 +27,14 @@ _ACCOUNTS_MAX: Final = 100_000
 
 
 def surely_waived(
-    balance: AccountBalance | None, *, is_fresh: bool, month: str, used_recently: int
+    balance: AccountBalance, *, is_fresh: bool, is_of_its_month: bool, used_recently: int
 ) -> bool:
     """True when so much of the month's allotment is left that other dispatchers cannot use it up.
 
-    `month` is the one in which the generation started. Without fresh state, ask billing.
+    `is_of_its_month`: the generation started in the month that the state is of. Without fresh
+    state, ask billing.
     """
-    if balance is None or not is_fresh or balance.month != month:
+    if not is_fresh or not is_of_its_month:
         return False
     return _left(balance) > _MARGINS[balance.allotment_rule] + used_recently
 
@@ -53,9 +54,15 @@ def fee_expected(
     """The fee of a BYOK request that starts now, in `month`; None when billing was never heard."""
     if balance is None:
         return None
-    if surely_waived(balance, is_fresh=is_fresh, month=month, used_recently=used_recently):
+    is_of_its_month = balance.month == month
+    if surely_waived(
+        balance,
+        is_fresh=is_fresh,
+        is_of_its_month=is_of_its_month,
+        used_recently=used_recently,
+    ):
         return FeeExpected(balance.fee_percent, waived=True)
-    known = is_fresh and _left(balance) <= 0 and balance.month == month
+    known = is_fresh and _left(balance) <= 0 and is_of_its_month
     return FeeExpected(balance.fee_percent, waived=False if known else None)
 
 

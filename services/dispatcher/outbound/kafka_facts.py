@@ -1,5 +1,8 @@
 """Facts about generations, made durable."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from shared.errors import Unavailable
 from shared.events.generations import GenerationAbandoned, GenerationFinished
 from shared.events.routing import FallbackDecided
@@ -16,9 +19,9 @@ class KafkaFacts:
         self._producer = producer
         self._logger = get_logger("facts")
 
-    async def finished(self, fact: GenerationFinished) -> None:
+    def finished(self, fact: GenerationFinished) -> Coroutine[Any, Any, None]:
         """A run ended, which it does once: its id is the event's."""
-        await self._producer.emit(
+        return self._producer.emit(
             INFERENCE_GENERATIONS, fact, key=fact.account_id, event_id=fact.run_id
         )
 

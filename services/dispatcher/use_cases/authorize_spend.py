@@ -17,7 +17,7 @@ from shared.clock import Clock
 from shared.events.billing import AuthorizeSpend, SpendAuthorized
 from shared.events.generations import Spend
 from shared.events.usage import list_cost
-from shared.ids import HoldId, month_of, started_at
+from shared.ids import HoldId, is_of_month
 from shared.money import rounded
 
 HOLD_OUTLIVES_DEADLINE: Final = timedelta(seconds=60)
@@ -44,14 +44,14 @@ class AuthorizeAttempt:
         asked = run.asked
         if attempt.is_byok and not asked.api_key_limit_counts_byok:
             seen = self._balances.of(asked.account_id)
-            month = month_of(started_at(asked.generation_id))
-            if seen.balance is not None and surely_waived(
-                seen.balance,
+            balance = seen.balance
+            if balance is not None and surely_waived(
+                balance,
                 is_fresh=seen.is_fresh,
-                month=month,
+                is_of_its_month=is_of_month(asked.generation_id, balance.month),
                 used_recently=seen.used_recently,
             ):
-                return Promise(spend=Spend(waived=True, fee_percent=seen.balance.fee_percent))
+                return Promise(spend=Spend(waived=True, fee_percent=balance.fee_percent))
         worst = worst_usage(request, attempt.endpoint)
         worst_nano_usd = rounded(list_cost(worst, attempt.endpoint.prices))
         number = len(run.attempts)

@@ -21,6 +21,8 @@ _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-(?:20\d{2}-\d{2}-\d{2}|20\d
 
 def read_betas(lines: Sequence[str]) -> list[str] | Refusal:
     """The names in these lines of the header, each once, or what is wrong with them."""
+    if not lines:
+        return []
     names = [name.strip() for line in lines for name in line.split(",")]
     betas = list(dict.fromkeys(name for name in names if name))
     if len(betas) > BETAS_MAX:

@@ -185,7 +185,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     def requested_models(self) -> tuple[str, ...]:
         """The models in order of preference, each once."""
         named = (self.model,) if self.model is not None else ()
-        return tuple(dict.fromkeys((*named, *(self.models or ()))))
+        return tuple(dict.fromkeys((*named, *self.models))) if self.models else named
 
     @property
     def is_streamed(self) -> bool:

@@ -7,7 +7,8 @@ from services.ingress.domain.client_address import printable
 from shared.events.generations import RequestOrigin
 
 CHARACTERS_MAX: Final = 200
-_TITLES: Final = ("X-OpenRouter-Title", "X-Title")
+_TITLE: Final = "X-OpenRouter-Title"
+_OLD_TITLE: Final = "X-Title"
 
 
 def request_origin(
@@ -18,7 +19,7 @@ def request_origin(
     A referer loses user, query and fragment, where tokens and addresses of people stand.
     """
     referer, user_agent = headers.get("HTTP-Referer"), headers.get("User-Agent")
-    title = next((headers[name] for name in _TITLES if name in headers), None)
+    title = headers.get(_TITLE) or headers.get(_OLD_TITLE)
     if not (referer or title or user_agent or user or session_id):
         return None
     return RequestOrigin(

@@ -1,5 +1,8 @@
 """Producing CompletionRequested."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from typing_extensions import override
 
 from services.ingress.ports import Requests
@@ -16,8 +19,8 @@ class KafkaRequests(Requests):
         self._producer = producer
 
     @override
-    async def emit(self, event: CompletionRequested, sealed_body: bytes) -> None:
-        await self._producer.emit(
+    def emit(self, event: CompletionRequested, sealed_body: bytes) -> Coroutine[Any, Any, None]:
+        return self._producer.emit(
             INFERENCE_REQUESTS,
             event,
             key=event.generation_id,

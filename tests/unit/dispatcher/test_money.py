@@ -21,7 +21,7 @@ from services.dispatcher.domain.estimate import (
     estimated_usage,
     worst_case,
 )
-from shared.events.billing import AllotmentRule
+from shared.events.billing import AccountBalance, AllotmentRule
 from shared.events.generations import Spend
 from shared.events.replies import Choice, FunctionCall, Message, ToolCall
 from shared.events.usage import LongPromptPrices, Prices, Usage, list_cost
@@ -42,18 +42,14 @@ def test_only_a_fresh_state_of_the_right_month_with_ample_allotment_is_sure(
     ample = balance(month=MONTH, used=0, free=free, rule=rule)
     edge = balance(month=MONTH, used=9 * margin, free=free, rule=rule)
 
-    def sure(state: object, *, fresh: bool = True, month: str = MONTH, recent: int = 0) -> bool:
-        return surely_waived(
-            state,  # type: ignore[arg-type] # None or a balance
-            is_fresh=fresh,
-            month=month,
-            used_recently=recent,
-        )
+    def sure(
+        state: AccountBalance, *, fresh: bool = True, its_month: bool = True, recent: int = 0
+    ) -> bool:
+        return surely_waived(state, is_fresh=fresh, is_of_its_month=its_month, used_recently=recent)
 
     assert sure(ample)
-    assert not sure(None)
     assert not sure(ample, fresh=False)
-    assert not sure(ample, month="2026-12")
+    assert not sure(ample, its_month=False)
     assert not sure(ample, recent=9 * margin)
     assert sure(ample, recent=9 * margin - 1)
     assert not sure(edge)

@@ -1,5 +1,6 @@
 """Ids tell their time and never show a key."""
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from shared.ids import (
     GenerationId,
     first_generation_id,
     hash_api_key,
+    is_of_month,
     month_of,
     new_generation_id,
     new_instance_id,
@@ -40,6 +42,18 @@ def test_a_key_is_kept_as_its_sha256_even_when_it_is_nonsense() -> None:
     assert hash_api_key("abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+@pytest.mark.parametrize("month", ["2026-01", "2026-02", "2024-02", "2026-12"])
+def test_a_generation_is_of_the_month_in_which_it_began(month: str) -> None:
+    begin = date.fromisoformat(f"{month}-01")
+    days = monthrange(begin.year, begin.month)[1]
+    its = [first_generation_id(begin, days_later=day) for day in range(days)]
+    others = [first_generation_id(begin, days_later=day) for day in (-1, days)]
+
+    assert all(is_of_month(each, month) for each in its)
+    assert not any(is_of_month(each, month) for each in others)
+    assert is_of_month(new_generation_id(), month_of(datetime.now(UTC)))  # noqa: TID251 - the real clock
 
 
 def test_the_first_id_of_a_day_sorts_before_all_of_that_day_and_after_all_before() -> None:

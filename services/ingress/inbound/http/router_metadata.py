@@ -16,7 +16,10 @@ _HEADERS = ("X-OpenRouter-Metadata", "X-OpenRouter-Experimental-Metadata")
 
 def wants_metadata(headers: Mapping[str, str]) -> bool:
     """Whether the client asks for it."""
-    return any(headers.get(name, "").lower() == "enabled" for name in _HEADERS)
+    for name in _HEADERS:  # noqa: SIM110 - any() with a generator takes twice as long, at every answer
+        if headers.get(name, "").lower() == "enabled":
+            return True
+    return False
 
 
 def router_metadata(
