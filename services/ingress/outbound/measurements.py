@@ -1,5 +1,7 @@
 """What is counted of generations and payments."""
 
+from collections.abc import Sized
+
 from typing_extensions import override
 
 from services.ingress.ports import Measurements, PaymentMeasurements
@@ -12,6 +14,11 @@ class CountedGenerations(Measurements):
     def __init__(self, metrics: Metrics) -> None:
         """Register what is counted."""
         self._frames = metrics.counter("frames_read", "Reply frames of generations that wait here")
+        self._in_flight = metrics.gauge("generations_in_flight", "Generations that wait here")
+
+    def watch(self, waiting: Sized) -> None:
+        """Tell at each scrape how many wait."""
+        self._in_flight.set_function(waiting.__len__)
 
     @override
     def frame_read(self) -> None:

@@ -169,13 +169,11 @@ def _parts(opened: Opened, balances: View) -> Parts:
         producer, clock=clock, generation_seconds_max=config.generation_seconds_max
     )
     books = PostgresApiKeys(opened.pool)
+    measurements = CountedGenerations(opened.metrics)
     waiting = WaitingGenerations(
-        clock=clock,
-        announcements=announcements,
-        measurements=CountedGenerations(opened.metrics),
+        clock=clock, announcements=announcements, measurements=measurements
     )
-    in_flight = opened.metrics.gauge("generations_in_flight", "Generations that wait here")
-    in_flight.set_function(waiting.__len__)
+    measurements.watch(waiting)
     return Parts(
         announcements=announcements,
         waiting=waiting,

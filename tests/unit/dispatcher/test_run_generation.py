@@ -33,6 +33,7 @@ from tests.unit.dispatcher.made import (
     STREAM,
     USAGE,
     asked,
+    balance,
     credential,
     platform,
     text,
@@ -98,6 +99,14 @@ async def test_without_ample_allotment_billing_is_asked_and_its_promise_is_told(
     assert last.usage.cost_nano_usd == LIST_COST * 5 // 100
     assert world.fact.spend is not None
     assert world.fact.spend.hold_id == "hold"
+
+
+async def test_the_allotment_of_another_month_promises_nothing(world: World) -> None:
+    world.own = [credential("own")]
+    world.seen = balance(month="2020-01")
+    world.answers = [SpendAuthorized(hold_id=HoldId("hold"), waived=True)]
+    await world.run(whole())
+    assert len(world.of(AuthorizeSpend)) == 1
 
 
 async def test_shared_capacity_is_always_held_for_its_worst_case_and_costs_the_list_price(

@@ -1,5 +1,6 @@
 from services.ingress.domain.limits import InFlightLimits, may_begin
 from services.ingress.domain.runs import AdoptedRun, Step
+from services.ingress.outbound.measurements import CountedGenerations
 from services.ingress.use_cases.waiting import (
     BUFFER_BYTES_MAX,
     ClientTooSlow,
@@ -10,6 +11,7 @@ from services.ingress.use_cases.waiting import (
 )
 from shared.events.completions import ReplyFrame
 from shared.ids import AccountId, GenerationId, RunId
+from shared.telemetry.metrics import Metrics
 from tests.unit.ingress.worlds import FrozenClock, NoMeasurements, RecordedAnnouncements
 
 GENERATION = GenerationId("gen-1")
@@ -33,6 +35,16 @@ def made() -> tuple[WaitingGenerations, WaitingGeneration, RecordedAnnouncements
 
 def frame(run_id: RunId, number: int) -> ReplyFrame:
     return ReplyFrame(generation_id=GENERATION, run_id=run_id, number=number)
+
+
+def test_each_scrape_tells_how_many_wait_now() -> None:
+    metrics = Metrics()
+    waiting, generation, _ = made()
+    CountedGenerations(metrics).watch(waiting)
+
+    assert b"openroute_generations_in_flight 1.0\n" in metrics.render()
+    waiting.remove(generation)
+    assert b"openroute_generations_in_flight 0.0\n" in metrics.render()
 
 
 def test_the_first_run_is_adopted_and_others_are_rivals_once() -> None:

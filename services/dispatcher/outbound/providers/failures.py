@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from typing_extensions import override
 
 from services.dispatcher.domain.failure import (
     RAW_MESSAGE_BYTES_MAX,
@@ -190,11 +191,15 @@ def after_first_token(failure: ProviderFailure) -> ProviderFailure:
 class FailureReader(msgspec.Struct, frozen=True):
     """Reads one call's failure. `secret` is the key that was sent, which nobody may repeat.
 
-    `more_secrets` are other parts of a credential of several.
+    `more_secrets` are other parts of a credential of several. It does not print.
     """
 
     secret: str
     more_secrets: tuple[str, ...] = ()
+
+    @override
+    def __repr__(self) -> str:
+        return "FailureReader()"
 
     def from_answer(
         self, status: int, headers: Mapping[str, str], body: bytes, now: datetime

@@ -320,3 +320,7 @@ def test_when_to_come_back_is_read_from_whichever_header_says_so(
 def test_no_text_at_all_can_break_the_reading_of_retry_after(text: str) -> None:
     seconds = read_retry_after(CIMultiDict({"Retry-After": text}), NOW)
     assert seconds is None or NOW + timedelta(seconds=seconds) >= NOW
+
+
+def test_what_knows_a_key_does_not_print_it() -> None:
+    assert "sk-of-somebody" not in repr(FailureReader("sk-of-somebody", ("sk-of-somebody-too",)))
