@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     generate_latest,
 )
+
+from shared.telemetry.counting import Counter, Histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "openroute_"
@@ -40,7 +40,9 @@ class Metrics:
 
     def counter(self, name: str, help_text: str, labels: Sequence[str] = ()) -> Counter:
         """A number that only grows; it is exposed with `_total` at its end."""
-        return Counter(_PREFIX + name, help_text, labels, registry=self._registry)
+        counter = Counter(_PREFIX + name, help_text, labels)
+        self._registry.register(counter)
+        return counter
 
     def gauge(self, name: str, help_text: str, labels: Sequence[str] = ()) -> Gauge:
         """A number that goes up and down."""
@@ -50,9 +52,9 @@ class Metrics:
         self, name: str, help_text: str, labels: Sequence[str], buckets: Sequence[float]
     ) -> Histogram:
         """A distribution over `buckets`, the upper bounds in the unit that the name ends with."""
-        return Histogram(
-            _PREFIX + name, help_text, labels, registry=self._registry, buckets=buckets
-        )
+        histogram = Histogram(_PREFIX + name, help_text, labels, buckets)
+        self._registry.register(histogram)
+        return histogram
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format; its content type is CONTENT_TYPE.

@@ -54,8 +54,11 @@ _HINTS = (
     *("whsec_", "hvs.", "hvb.", "hvr.", "s.", "b.", "bearer", "basic", "://"),
     *("auth", "pass", "key", "secret", "token", "sig"),
 )
+_OF_IDS = b"0123456789abcdef-gen\n"
+"""Text of these characters alone, such as ids joined by line ends, holds no hint."""
+_REMEMBERED_MAX = 4096
+_REMEMBERED_LENGTH_MAX = 64
 _PLAIN = frozenset({int, float, bool, type(None)})
-_USUAL = _PLAIN | {str}
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS = frozenset(
     {"secret", "password", "passwd", "passphrase", "authorization", "cookie", "apikey"}
@@ -99,24 +102,42 @@ def redact(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return for
 
 def redact_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
     """The fields of a mapping, scrubbed; what stands under a telling name is masked as a whole."""
-    # All texts at once: a usual line is found clean in one look.
     values = fields.values()
-    is_suspicious = _is_suspicious("\n".join([v for v in values if type(v) is str]))
-    if not is_suspicious and _USUAL.issuperset(map(type, values)) and _are_clean(tuple(fields)):
+    try:
+        # A usual line is found clean in one look at what is no number and no word of every line.
+        new = [v for v in values if type(v) not in _PLAIN and v not in _remembered]
+        is_clean = (not new or _are_clean_texts(new)) and _are_clean_names(tuple(fields))
+    except TypeError:  # there is more than text in it
+        is_clean = False
+    if is_clean:
         return dict(fields)
     clean: dict[str, Any] = {}
     for key, value in fields.items():
         name, is_secret = _judge_name(key if type(key) is str else str(key))
-        kind = type(value)
-        if kind in _PLAIN:  # a number is no secret, and "is there one?" may be known
+        if type(value) in _PLAIN:  # a number is no secret, and "is there one?" may be known
             clean[name] = value
         elif is_secret:
             clean[name] = MASK
-        elif kind is str and not is_suspicious:
-            clean[name] = value
         else:
             clean[name] = redact(value, depth + 1)
     return clean
+
+
+_remembered: set[str] = set()
+"""Short texts that were found clean: most of a line's words are those of the line before."""
+
+
+def _are_clean_texts(texts: list[str]) -> bool:
+    """Whether none of them is suspicious; TypeError when one is no text."""
+    joined = "\n".join(texts)
+    if not joined.encode("utf-8", "replace").translate(None, _OF_IDS):
+        return True
+    if _is_suspicious(joined):
+        return False
+    if len(_remembered) > _REMEMBERED_MAX:
+        _remembered.clear()
+    _remembered.update(text for text in texts if len(text) <= _REMEMBERED_LENGTH_MAX)
+    return True
 
 
 def _is_suspicious(text: str) -> bool:
@@ -128,7 +149,7 @@ def _is_suspicious(text: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _are_clean(names: tuple[object, ...]) -> bool:
+def _are_clean_names(names: tuple[object, ...]) -> bool:
     """Whether all names may be shown, with what stands under them when that is clean itself."""
     return all(type(name) is str and _judge_name(name) == (name, False) for name in names)
 

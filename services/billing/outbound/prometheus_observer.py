@@ -1,5 +1,6 @@
 """Counts what billing does, for Prometheus."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -46,9 +47,10 @@ class PrometheusObserver:
 
     def posted(self, entries: Entries, repeated: int, seconds: float) -> None:
         """A batch of facts was booked."""
-        for finished in entries.finished:
-            self._postings.labels(finished.settlement.kind).inc()
-            self._uncollected.inc(finished.settlement.uncollected_nano_usd)
+        settlements = [finished.settlement for finished in entries.finished]
+        for kind, number in Counter(each.kind for each in settlements).items():
+            self._postings.labels(kind).inc(number)
+        self._uncollected.inc(sum(each.uncollected_nano_usd for each in settlements))
         for abandonment in entries.abandonments:
             self._abandoned.labels(abandonment.kind).inc()
         self._duplicates.inc(repeated + entries.duplicates)

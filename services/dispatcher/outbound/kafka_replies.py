@@ -9,7 +9,6 @@ from collections import deque
 from typing import Final
 
 import msgspec
-from prometheus_client import Counter
 
 from shared.errors import Unavailable
 from shared.events.completions import CompletionRequested, ReplyFrame
@@ -20,6 +19,7 @@ from shared.ids import RunId
 from shared.kafka.producer import EventProducer
 from shared.sealing import Seal
 from shared.tasks import TaskScope
+from shared.telemetry.counting import Counter
 
 BUFFERED_BYTES_MAX: Final = 1024 * 1024
 """What may wait in one stream; beyond it the provider is not read."""

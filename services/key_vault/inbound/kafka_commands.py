@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from prometheus_client import Counter
-
 from services.key_vault.domain.refusals import invalid
 from services.key_vault.ports import Ports
 from services.key_vault.use_cases.add_credential import add_credential
@@ -28,6 +26,7 @@ from shared.events.credentials import (
 from shared.events.envelope import CallReply, Event, Refused
 from shared.ids import AccountId
 from shared.kafka.calls import ReceivedCall
+from shared.telemetry.counting import Counter
 from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import Metrics
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from prometheus_client import Counter, Histogram
-
+from shared.telemetry.counting import Counter, Histogram
 from shared.telemetry.metrics import Metrics
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
