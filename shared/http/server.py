@@ -1,7 +1,7 @@
 """An HTTP server's life: listen, answer, stop taking, drain, end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -11,7 +11,8 @@ from typing_extensions import override
 from shared.telemetry.logging import get_logger
 
 Unreadable: TypeAlias = Callable[[int], web.Response]
-"""What is answered, with this status, to what no handler ever sees: it is no HTTP, or too large."""
+"""What is answered, with this status, to what no handler ever sees: it is no HTTP, too large, or names
+no path, as `OPTIONS *`."""
 
 _KEEPALIVE_SECONDS = 75.0  # longer than a load balancer's usual 60, so that it closes first
 _BACKLOG = 1024
@@ -114,3 +115,12 @@ class _Connection(web.RequestHandler):
         response = self._unreadable(status)
         response.force_close()
         return response
+
+    @override
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer; the router's own takes our form, which a middleware would cost each request."""
+        if isinstance(resp, web.HTTPException):
+            resp = self._unreadable(resp.status)
+        return super().finish_response(request, resp, start_time)

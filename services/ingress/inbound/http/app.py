@@ -1,6 +1,6 @@
 """The API's paths. What is not here is a 404, and a wrong method a 405, in the same envelope."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -46,7 +46,7 @@ def ingress_app(
 
     Without `operator` or `stripe` their paths do not exist.
     """
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_in_the_envelope])
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
     paths: dict[str, Mapping[str, Handler]] = {
         "/chat/completions": {"POST": chat_completions.create},
         "/embeddings": {"POST": embeddings.create},
@@ -93,29 +93,16 @@ def ingress_app(
 
 
 def unreadable(status: int) -> web.Response:
-    """The answer to what no handler sees: it is no HTTP, or its head is too large."""
-    message = "the request is not valid HTTP, its head is too large, or its encoding is not known"
+    """The answer to what no handler sees: no HTTP, too large a head, or a target that is no path."""
+    message = (
+        "the request is not valid HTTP, its head is too large, its encoding is not known, "
+        "or its target is no path"
+    )
     refusal = Refusal(status=status, message=message, error_type="invalid_request")
-    return _envelope(refusal if status < _FAILED_FROM else refusals.internal())
-
-
-@web.middleware
-async def _in_the_envelope(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """What the router itself answers: targets that are no path, as in `OPTIONS *`."""
-    try:
-        return await handler(request)
-    except web.HTTPException as answer:
-        message = f"the request cannot be answered: {answer.reason}"
-        return _envelope(
-            Refusal(status=answer.status, message=message, error_type="invalid_request")
-        )
-
-
-def _envelope(refusal: Refusal) -> web.Response:
     return web.Response(
-        body=error_body(refusal), status=refusal.status, content_type="application/json"
+        body=error_body(refusal if status < _FAILED_FROM else refusals.internal()),
+        status=status,
+        content_type="application/json",
     )
 
 

@@ -6,6 +6,7 @@ HTTP status, upon which clients retry. That silence may end connections on the w
 fails from then on is an error chunk.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,10 +60,10 @@ class ChatCompletions:
         self._clock = clock
         self._logger = get_logger("chat_completions")
 
-    async def create(self, exchange: Exchange) -> web.StreamResponse:
+    def create(self, exchange: Exchange) -> Awaitable[web.StreamResponse]:
         """Answer one request."""
         betas = read_betas(exchange.request.headers.getall(HEADER, []))
-        return await self._generations.answer(
+        return self._generations.answer(
             exchange, read_chat_request, self._write, anthropic_betas=betas
         )
 

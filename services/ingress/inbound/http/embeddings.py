@@ -5,6 +5,7 @@ a time, since all of a long answer's at once would keep every other request wait
 """
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from aiohttp import web
@@ -28,9 +29,9 @@ class Embeddings:
         """`generations` begins them and waits for their answers."""
         self._generations = generations
 
-    async def create(self, exchange: Exchange) -> web.StreamResponse:
+    def create(self, exchange: Exchange) -> Awaitable[web.StreamResponse]:
         """Answer one request."""
-        return await self._generations.answer(exchange, read_embeddings_request, self._write)
+        return self._generations.answer(exchange, read_embeddings_request, self._write)
 
     async def _write(self, answer: Answer[EmbeddingsRequest]) -> web.StreamResponse:
         completed = await self._generations.whole(answer)
