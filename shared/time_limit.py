@@ -46,27 +46,18 @@ _Slots = dict[float, _Slot]
 """By the time on their loop's clock at which they ring."""
 
 
-class _SlotsOfLoops:
-    """The slots of each loop, those of the last one at hand: but in tests a process has one."""
-
-    def __init__(self) -> None:
-        self._all: WeakKeyDictionary[asyncio.AbstractEventLoop, _Slots] = WeakKeyDictionary()
-        self._last: tuple[asyncio.AbstractEventLoop | None, _Slots] = (None, {})
-
-    def of(self, loop: asyncio.AbstractEventLoop) -> _Slots:
-        last, slots = self._last
-        if last is not loop:
-            slots = self._all.setdefault(loop, {})
-            self._last = loop, slots
-        return slots
-
-
-_slots = _SlotsOfLoops()
+_all_slots: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Slots]] = WeakKeyDictionary()
+_last: tuple[asyncio.AbstractEventLoop | None, _Slots] = (None, {})
+"""The loop whose slots were last looked for, with them: but in tests a process has one loop."""
 
 
 def _slot_in(seconds: float, loop: asyncio.AbstractEventLoop) -> _Slot:
     """What rings so many seconds from now."""
-    slots = _slots.of(loop)
+    global _last  # noqa: PLW0603 - a memory of one, looked into four times a request
+    last, slots = _last
+    if last is not loop:
+        slots = _all_slots.setdefault(loop, {})
+        _last = loop, slots
     step = _LONG_TICK_SECONDS if seconds > LONG_SECONDS else TICK_SECONDS
     ring_at = (int((loop.time() + seconds) / step) + 1) * step
     slot = slots.get(ring_at)

@@ -85,7 +85,7 @@ def encode(
         topic=topic.name,
         key=key.encode(),
         value=fields if content is None else content,
-        headers=tuple(headers),
+        headers=headers,
         partition=partition,
     )
 

@@ -102,13 +102,15 @@ class EventProducer:
         extra_headers: codec.Headers = (),
     ) -> Coroutine[Any, Any, None]:
         """Send an event and wait until it is durable; Unavailable("kafka") after 5 s."""
-        record = self.record(
+        record = codec.encode(
             topic,
             event,
             key=key,
+            event_id=self._new_id() if event_id is None else event_id,
+            source=self._source,
+            time=self._clock.now(),
             content=content,
             partition=partition,
-            event_id=event_id,
             extra_headers=extra_headers,
         )
         return self.send_many((record,))
@@ -122,7 +124,9 @@ class EventProducer:
 
         After Unavailable any of them may or may not arrive.
         """
-        size = sum(len(record.value or b"") for record in records)
+        size = 0
+        for record in records:
+            size += len(record.value or b"")
         if self._unacknowledged_bytes + size > UNACKNOWLEDGED_BYTES_MAX:
             raise Unavailable("kafka", "too much is waiting to be acknowledged")
         self._unacknowledged_bytes += size
@@ -130,40 +134,39 @@ class EventProducer:
         try:
             with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
                 for record in records:
-                    waiting.append(await self._begin(record))  # noqa: PERF401 - kept if one fails
+                    is_large = len(record.value or b"") > _LARGE_FROM_BYTES
+                    producer = self._large if is_large else self._small
+                    if producer is None:
+                        producer = await self._open(large=is_large)
+                    partition = record.partition
+                    if record.topic in _WORK:
+                        partition = await self._partition_of(record, producer)
+                    sent = await producer.send(
+                        record.topic,
+                        value=record.value,
+                        key=record.key,
+                        partition=partition,
+                        headers=record.headers,
+                    )
+                    waiting.append(sent)
                 for acknowledged in waiting:
                     await acknowledged
         except TimeoutError:
             raise Unavailable("kafka", "not acknowledged in time") from None
-        except _DEAD as error:
-            await self._discard_dead()
-            raise Unavailable("kafka", type(error).__name__) from error
         except KafkaError as error:
+            if isinstance(error, _DEAD):
+                await self._discard_dead()
             raise Unavailable("kafka", type(error).__name__) from error
         finally:
             self._unacknowledged_bytes -= size
-            for future in waiting:
-                if not future.done():
-                    future.add_done_callback(_observe)
+            _leave(waiting)
 
-    async def _begin(self, record: Record) -> "asyncio.Future[object]":
-        large = record.value is not None and len(record.value) > _LARGE_FROM_BYTES
-        producer = self._large if large else self._small
-        if producer is None:
-            producer = await self._open(large=large)
-        partition = record.partition
-        if partition is None and record.topic in _WORK:
-            known = await producer.partitions_for(record.topic)
-            now = asyncio.get_running_loop().time()
-            partition = self._bursts[record.topic].partition(len(known), now=now)
-        future: asyncio.Future[object] = await producer.send(
-            record.topic,
-            value=record.value,
-            key=record.key,
-            partition=partition,
-            headers=list(record.headers),
-        )
-        return future
+    async def _partition_of(self, work: Record, producer: AIOKafkaProducer) -> int:
+        if work.partition is not None:
+            return work.partition
+        known = await producer.partitions_for(work.topic)
+        now = asyncio.get_running_loop().time()
+        return self._bursts[work.topic].partition(len(known), now=now)
 
     async def _open(self, *, large: bool) -> AIOKafkaProducer:
         async with self._starting:
@@ -222,8 +225,14 @@ def partition_by_key(
     return all_partitions[crc32(key or b"") % len(all_partitions)]
 
 
+def _leave(waiting: "Sequence[asyncio.Future[object]]") -> None:
+    # nobody waits for them any more: look at their errors, or asyncio reports them as never retrieved
+    for future in waiting:
+        if not future.done():
+            future.add_done_callback(_observe)
+
+
 def _observe(future: "asyncio.Future[object]") -> None:
-    # nobody waits for it any more: look at its error, or asyncio reports it as never retrieved
     if not future.cancelled():
         future.exception()
 

@@ -55,15 +55,15 @@ class Source(ABC):
     def apply(self, received: Received) -> None:
         """Take in one record."""
 
-    async def take(self, record: Any) -> None:
-        """Take in one record of the client's; one that cannot be read goes to the dead letters."""
-        try:
-            received = decode_record(record)
-        except PoisonRecord as error:
-            await self._dead_letters.offer(record, error.reason)
-            return
+    def take(self, record: Any) -> None:
+        """Take in one record of the client's; PoisonRecord when it cannot be read."""
+        received = decode_record(record)
         self._dead_letters.readable()
         self.apply(received)
+
+    async def put_aside(self, record: Any, reason: str) -> None:
+        """Leave a record that cannot be read with the dead letters."""
+        await self._dead_letters.offer(record, reason)
 
 
 async def read_together(sources: Sequence[Source], stop: asyncio.Event) -> None:
@@ -76,14 +76,18 @@ async def read_together(sources: Sequence[Source], stop: asyncio.Event) -> None:
         consumer.assign(list(by_partition))
         behind = {tp: await _begin(consumer, tp, each) for tp, each in by_partition.items()}
         while not stop.is_set():
-            for tp in [tp for tp, end in behind.items() if await consumer.position(tp) >= end]:
-                del behind[tp]
-                by_partition[tp].ready.set()
+            if behind:
+                for tp in [tp for tp, end in behind.items() if await consumer.position(tp) >= end]:
+                    del behind[tp]
+                    by_partition[tp].ready.set()
             batch = await consumer.getmany(timeout_ms=int(POLL_SECONDS_MAX * 1000))
             for tp, records in batch.items():
                 source = by_partition[tp]
                 for record in records:
-                    await source.take(record)
+                    try:
+                        source.take(record)
+                    except PoisonRecord as error:
+                        await source.put_aside(record, error.reason)
 
 
 async def _begin(consumer: AIOKafkaConsumer, tp: TopicPartition, source: Source) -> int:

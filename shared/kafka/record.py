@@ -4,10 +4,13 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A record to be produced; `value` None is a tombstone, `partition` None means by key."""
+    """A record to be produced; `value` None is a tombstone, `partition` None means by key.
+
+    `headers` are not to be changed once the record is made: the client takes the list as it is.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: list[tuple[str, bytes]] = []
     partition: int | None = None

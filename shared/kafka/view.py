@@ -89,11 +89,11 @@ class View(Source):
         return end
 
     @override
-    async def take(self, record: Any) -> None:
+    def take(self, record: Any) -> None:
         if record.value is None:
             self._forget((record.key or b"").decode("utf-8", "replace"))
         else:
-            await super().take(record)
+            super().take(record)
 
     @override
     def apply(self, received: Received) -> None:

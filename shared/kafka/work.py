@@ -7,7 +7,8 @@ waits for it notices. Partitions are paused when as much is in flight as may be.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,9 +21,38 @@ from shared.kafka.config import KafkaConfig
 from shared.kafka.consuming import POLL_SECONDS_MAX, decode_record, open_consumer
 from shared.kafka.dead_letters import DeadLetters
 from shared.tasks import TaskScope
+from shared.time_limit import TimeLimit
 
 _COMMIT_SECONDS_MAX: Final = 5.0
 _POLL_RECORDS_MAX: Final = 200
+
+
+class _Outcome:
+    """Whether the records committed together are ours, once it is known."""
+
+    __slots__ = ("_waiting", "is_won")
+
+    def __init__(self) -> None:
+        self.is_won: bool | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def known(self) -> bool:
+        """Wait for it; whoever is cancelled meanwhile leaves the others waiting."""
+        if self.is_won is None:
+            wake = asyncio.get_running_loop().create_future()
+            self._waiting.append(wake)
+            await wake
+        return bool(self.is_won)
+
+    def settle(self, *, is_won: bool) -> None:
+        """Tell it; the first word stands."""
+        if self.is_won is not None:
+            return
+        self.is_won = is_won
+        for wake in self._waiting:
+            if not wake.done():
+                wake.set_result(None)
+        self._waiting.clear()
 
 
 class Claim:
@@ -30,18 +60,16 @@ class Claim:
 
     __slots__ = ("_bytes", "_consumer", "_open", "_outcome")
 
-    def __init__(
-        self, consumer: "WorkConsumer", outcome: "asyncio.Future[bool]", size_bytes: int
-    ) -> None:
+    def __init__(self, consumer: "WorkConsumer", outcome: _Outcome, size_bytes: int) -> None:
         """Made by the consumer; `outcome` is shared by the records committed together."""
         self._consumer = consumer
         self._outcome = outcome
         self._bytes = size_bytes
         self._open = True
 
-    async def won(self) -> bool:
+    def won(self) -> Coroutine[Any, Any, bool]:
         """True once the record is ours alone; False when somebody else will get it."""
-        return await asyncio.shield(self._outcome)
+        return self._outcome.known()
 
     def done(self) -> None:
         """The work has ended, however: its place is free. May be called twice."""
@@ -77,9 +105,9 @@ class WorkConsumer:
         self._room = asyncio.Event()
         self._problem: str | None = "has not joined its group"
         self._offsets: dict[TopicPartition, int] = {}
-        self._outcome: asyncio.Future[bool] | None = None
+        self._outcome: _Outcome | None = None
         """Shared by the records that the next commit will claim."""
-        self._committing: asyncio.Future[bool] | None = None
+        self._committing: _Outcome | None = None
         """Shared by those that the last commit claims."""
         self._uncommitted = asyncio.Event()
 
@@ -141,7 +169,7 @@ class WorkConsumer:
 
     async def _take(self, batch: dict[TopicPartition, list[Any]]) -> None:
         if self._outcome is None:
-            self._outcome = asyncio.get_running_loop().create_future()
+            self._outcome = _Outcome()
         outcome = self._outcome
         for tp, records in batch.items():
             self._offsets[tp] = records[-1].offset + 1
@@ -167,23 +195,24 @@ class WorkConsumer:
             offsets, self._offsets = self._offsets, {}
             outcome, self._outcome = self._outcome, None
             self._committing = outcome
-            won = False
+            is_won = False
             try:
-                async with asyncio.timeout(_COMMIT_SECONDS_MAX):
+                with TimeLimit(_COMMIT_SECONDS_MAX):
                     await consumer.commit(offsets)
-                won = True
+                is_won = True
             except (KafkaError, TimeoutError):
                 # lost to a rebalance, or unknown: then not ours, and nobody calls a provider twice
-                won = False
+                is_won = False
             finally:
-                if outcome is not None and not outcome.done():
-                    outcome.set_result(won)
+                if outcome is not None:
+                    outcome.settle(is_won=is_won)
 
     async def _settle(self) -> None:
         """At the end: wait for the claims under way, so that their tasks know where they stand."""
         under_way = [each for each in (self._committing, self._outcome) if each is not None]
-        if under_way:
-            await asyncio.wait(under_way, timeout=_COMMIT_SECONDS_MAX * 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMMIT_SECONDS_MAX * 2):
+                for outcome in under_way:
+                    await outcome.known()
         for outcome in under_way:
-            if not outcome.done():
-                outcome.set_result(False)
+            outcome.settle(is_won=False)

@@ -54,6 +54,9 @@ class ProviderPreferences(msgspec.Struct, frozen=True):
     byok_only: bool | None = False
 
 
+_NO_PREFERENCES = ProviderPreferences()
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, as far as routing looks at it. `models` are slugs in order of preference, at least one.
 
@@ -180,7 +183,8 @@ def _each_once(models: Iterable[str]) -> tuple[str, ...]:
 
 def in_lower_case(preferences: ProviderPreferences | None) -> ProviderPreferences:
     """Clients also send display names (`Anthropic`); slugs are lower case."""
-    preferences = preferences or ProviderPreferences()
+    if preferences is None:
+        return _NO_PREFERENCES
     return msgspec.structs.replace(
         preferences,
         order=_lowered(preferences.order),

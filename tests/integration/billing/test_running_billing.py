@@ -166,9 +166,7 @@ async def test_a_key_limit_on_its_topic_holds_and_a_key_that_is_gone_stops_nothi
 ) -> None:
     account, gone = AccountId(new_id()), new_id()
     await world.call(AddCredits(account_id=account, amount_nano_usd=USD, key="k"), account)
-    await world.producer.send(
-        Record(topic=API_KEYS_STATE.name, key=gone.encode(), value=None, headers=())
-    )
+    await world.producer.send(Record(topic=API_KEYS_STATE.name, key=gone.encode(), value=None))
     key = ApiKeyHash(new_id())
     limited = ApiKeyChanged(version=1, api_key_hash=key, account_id=account, limit_nano_usd=0)
     await world.producer.emit(API_KEYS_STATE, limited, key=key)

@@ -47,7 +47,7 @@ def fact(number: int) -> Record:
         topic="billing.fees",
         key=b"account",
         value=b"%d" % number,
-        headers=(("ce_id", b"\x00%d" % number),),
+        headers=[("ce_id", b"\x00%d" % number)],
     )
 
 
