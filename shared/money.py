@@ -63,7 +63,7 @@ def _divide_half_up(numerator: int, denominator: int) -> int:
 
 def rounded(exact: PicoUsd) -> NanoUsd:
     """The amount in nano-USD, half up."""
-    return NanoUsd(_divide_half_up(exact, _PICO_PER_NANO))
+    return NanoUsd((exact + _PICO_PER_NANO // 2) // _PICO_PER_NANO)
 
 
 def fee_of(exact: PicoUsd, percent: Decimal) -> NanoUsd:
@@ -76,6 +76,8 @@ def usd_string(amount: int) -> str:
     """An amount in nano-USD as a plain decimal string of USD, for people and for JSON."""
     if not amount:  # what a waived fee costs: the most frequent of all
         return "0"
+    if 0 < amount < NANO_PER_USD:  # what a request costs
+        return f"0.{amount:09d}".rstrip("0")
     sign = "-" if amount < 0 else ""
     whole, part = divmod(abs(amount), NANO_PER_USD)
     places = f"{part:09d}".rstrip("0")

@@ -7,7 +7,7 @@ is away, and a send that we gave up on may still arrive (consumers dedupe, reque
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from zlib import crc32
@@ -40,6 +40,7 @@ _LARGE_FROM_BYTES: Final = 256 * 1024
 _STOP_SECONDS_MAX: Final = 5.0
 _BATCH_BYTES_MAX: Final = 256 * 1024
 _WORK: Final = frozenset(topic.name for topic in TOPICS if topic.kind is Kind.WORK)
+_TOO_MUCH: Final = "too much is waiting to be acknowledged"
 _DEAD = (OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId)
 """After these an idempotent producer never sends again and must be made anew."""
 
@@ -113,62 +114,98 @@ class EventProducer:
             partition=partition,
             extra_headers=extra_headers,
         )
-        return self.send_many((record,))
+        return self.send(record)
 
-    def send(self, record: Record) -> Coroutine[Any, Any, None]:
+    async def send(self, record: Record) -> None:
         """Send one record and wait until it is durable; Unavailable("kafka") after 5 s."""
-        return self.send_many((record,))
+        size = len(record.value or b"")
+        if self._unacknowledged_bytes + size > UNACKNOWLEDGED_BYTES_MAX:
+            raise Unavailable("kafka", _TOO_MUCH)
+        self._unacknowledged_bytes += size
+        sent: asyncio.Future[object] | None = None
+        try:
+            with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
+                sent = await self._begin(record)
+                await sent
+        except BaseException as error:
+            await self._give_up(() if sent is None else (sent,), error)
+            raise
+        finally:
+            self._unacknowledged_bytes -= size
 
     async def send_many(self, records: Sequence[Record]) -> None:
         """Send records, in order within a partition, and wait until all are durable.
 
         After Unavailable any of them may or may not arrive.
         """
-        size = 0
-        for record in records:
-            size += len(record.value or b"")
+        size = sum(len(record.value or b"") for record in records)
         if self._unacknowledged_bytes + size > UNACKNOWLEDGED_BYTES_MAX:
-            raise Unavailable("kafka", "too much is waiting to be acknowledged")
+            raise Unavailable("kafka", _TOO_MUCH)
         self._unacknowledged_bytes += size
-        waiting: list[asyncio.Future[object]] = []
+        sent: list[asyncio.Future[object]] = []
         try:
             with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
                 for record in records:
-                    is_large = len(record.value or b"") > _LARGE_FROM_BYTES
-                    producer = self._large if is_large else self._small
-                    if producer is None:
-                        producer = await self._open(large=is_large)
-                    partition = record.partition
-                    if record.topic in _WORK:
-                        partition = await self._partition_of(record, producer)
-                    sent = await producer.send(
-                        record.topic,
-                        value=record.value,
-                        key=record.key,
-                        partition=partition,
-                        headers=record.headers,
-                    )
-                    waiting.append(sent)
-                for acknowledged in waiting:
+                    sent.append(await self._begin(record))  # noqa: PERF401 - kept if one fails
+                for acknowledged in sent:
                     await acknowledged
-        except TimeoutError:
-            raise Unavailable("kafka", "not acknowledged in time") from None
-        except KafkaError as error:
-            if isinstance(error, _DEAD):
-                await self._discard_dead()
-            raise Unavailable("kafka", type(error).__name__) from error
+        except BaseException as error:
+            await self._give_up(sent, error)
+            raise
         finally:
             self._unacknowledged_bytes -= size
-            _leave(waiting)
 
-    async def _partition_of(self, work: Record, producer: AIOKafkaProducer) -> int:
-        if work.partition is not None:
-            return work.partition
-        known = await producer.partitions_for(work.topic)
-        now = asyncio.get_running_loop().time()
-        return self._bursts[work.topic].partition(len(known), now=now)
+    def _begin(self, record: Record) -> "Awaitable[asyncio.Future[object]]":
+        """Hand a record to its producer; what it returns ends once the record is durable."""
+        is_large = record.value is not None and len(record.value) > _LARGE_FROM_BYTES
+        producer = self._large if is_large else self._small
+        if producer is None or record.topic in _WORK:
+            return self._begin_elaborately(record, is_large=is_large)
+        sending: Awaitable[asyncio.Future[object]] = producer.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=record.headers,
+        )
+        return sending
+
+    async def _begin_elaborately(
+        self, record: Record, *, is_large: bool
+    ) -> "asyncio.Future[object]":
+        producer = await self._open(large=is_large)
+        partition = record.partition
+        if partition is None and record.topic in _WORK:
+            known = await producer.partitions_for(record.topic)
+            now = asyncio.get_running_loop().time()
+            partition = self._bursts[record.topic].partition(len(known), now=now)
+        sent: asyncio.Future[object] = await producer.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=partition,
+            headers=record.headers,
+        )
+        return sent
+
+    async def _give_up(
+        self, sent: "Sequence[asyncio.Future[object]]", error: BaseException
+    ) -> None:
+        """Leave what may still be acknowledged; raises Unavailable where Kafka is what failed."""
+        for future in sent:
+            if not future.done():
+                future.add_done_callback(_observe)
+        if isinstance(error, TimeoutError):
+            raise Unavailable("kafka", "not acknowledged in time") from None
+        if isinstance(error, _DEAD):
+            await self._discard_dead()
+        if isinstance(error, KafkaError):
+            raise Unavailable("kafka", type(error).__name__) from error
 
     async def _open(self, *, large: bool) -> AIOKafkaProducer:
+        made = self._large if large else self._small
+        if made is not None:
+            return made
         async with self._starting:
             known = self._large if large else self._small
             if known is not None:
@@ -225,14 +262,8 @@ def partition_by_key(
     return all_partitions[crc32(key or b"") % len(all_partitions)]
 
 
-def _leave(waiting: "Sequence[asyncio.Future[object]]") -> None:
-    # nobody waits for them any more: look at their errors, or asyncio reports them as never retrieved
-    for future in waiting:
-        if not future.done():
-            future.add_done_callback(_observe)
-
-
 def _observe(future: "asyncio.Future[object]") -> None:
+    # nobody waits for it any more: look at its error, or asyncio reports it as never retrieved
     if not future.cancelled():
         future.exception()
 

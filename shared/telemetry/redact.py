@@ -102,10 +102,9 @@ def redact(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one return for
 
 def redact_fields(fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
     """The fields of a mapping, scrubbed; what stands under a telling name is masked as a whole."""
-    values = fields.values()
     try:
         # A usual line is found clean in one look at what is no number and no word of every line.
-        new = [v for v in values if type(v) not in _PLAIN and v not in _remembered]
+        new = [v for v in {*fields.values()} - _remembered if type(v) not in _PLAIN]
         is_clean = (not new or _are_clean_texts(new)) and _are_clean_names(tuple(fields))
     except TypeError:  # there is more than text in it
         is_clean = False

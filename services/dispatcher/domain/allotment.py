@@ -115,6 +115,6 @@ class RecentUse:
         while len(samples) > 1 and samples[1].at_seconds <= at_seconds - RECENT_SECONDS:
             samples.popleft()
         then = samples[0]
-        is_alike = (then.month, then.rule) == (balance.month, balance.allotment_rule)
+        is_alike = then.month == balance.month and then.rule == balance.allotment_rule
         # of another month or rule nothing is known: all of this one's may have been just now
         return max(0, _used(balance) - (then.used if is_alike else 0))

@@ -4,7 +4,7 @@ import msgspec
 
 from shared.events.generations import Operation, Spend
 from shared.events.replies import ReplyUsage
-from shared.events.usage import Prices, Usage, completion_cost, list_cost, prompt_cost
+from shared.events.usage import Prices, Usage, completion_cost, prompt_cost
 from shared.money import NanoUsd, PicoUsd, fee_of, rounded
 
 _PICO_PER_NANO = 1_000
@@ -41,7 +41,8 @@ def reply_usage(
     """Usage and cost as the client is told; the same sums that billing posts."""
     # a completion of zero tokens costs nothing; vectors are no tokens
     is_free = operation == "chat" and usage.completion_tokens == 0
-    exact = list_cost(usage, prices)
+    prompt, completion = prompt_cost(usage, prices), completion_cost(usage, prices)
+    exact = PicoUsd(prompt + completion)
     cost = promise.fee(exact) if is_byok else rounded(exact)
     return ReplyUsage(
         prompt_tokens=usage.prompt_tokens,
@@ -52,7 +53,7 @@ def reply_usage(
         cost_nano_usd=0 if is_free else cost,
         is_byok=is_byok,
         list_cost_nano_usd=rounded(exact),
-        list_prompt_cost_nano_usd=rounded(prompt_cost(usage, prices)),
-        list_completion_cost_nano_usd=rounded(completion_cost(usage, prices)),
+        list_prompt_cost_nano_usd=rounded(prompt),
+        list_completion_cost_nano_usd=rounded(completion),
         estimated=usage.estimated,
     )

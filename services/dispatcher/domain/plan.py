@@ -11,7 +11,7 @@ prefers, takes every shared attempt for that model out, at any provider; `byok_o
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -66,14 +66,8 @@ class LeftOut(msgspec.Struct, frozen=True):
     forbidden_by: tuple[CredentialChanged, ...] = ()
 
 
-class Route(msgspec.Struct, frozen=True):
-    """An attempt for a model before its health is looked at; `why` is None where it may be made."""
-
-    attempt: Attempt
-    why: WhyLeftOut | None
-    forbidden_by: tuple[CredentialChanged, ...] = ()
-
-
+Route: TypeAlias = Attempt | LeftOut
+"""What there is for a model before its health is looked at."""
 Routes = Callable[[ModelListed, Request, Access], Sequence[Route]]
 """`routes`, or what remembers its answers."""
 
@@ -105,17 +99,19 @@ def plan(
             unknown.append(slug)
             continue
         for route in find(model, request, access):
-            if route.why is not None:
-                left_out.append(LeftOut(route.attempt, route.why, forbidden_by=route.forbidden_by))
+            if isinstance(route, LeftOut):
+                left_out.append(route)
                 continue
-            health = blocking(route.attempt)
+            health = blocking(route)
             if health is not None:
-                left_out.append(LeftOut(route.attempt, WhyLeftOut.UNHEALTHY, health))
+                left_out.append(LeftOut(route, WhyLeftOut.UNHEALTHY, health))
                 continue
-            attempts.append(route.attempt)
-    left_out += [LeftOut(each, WhyLeftOut.TOO_MANY) for each in attempts[ATTEMPTS_MAX:]]
+            attempts.append(route)
+    if len(attempts) > ATTEMPTS_MAX:
+        left_out += [LeftOut(each, WhyLeftOut.TOO_MANY) for each in attempts[ATTEMPTS_MAX:]]
+        del attempts[ATTEMPTS_MAX:]
     return Plan(
-        attempts=tuple(attempts[:ATTEMPTS_MAX]),
+        attempts=tuple(attempts),
         left_out=tuple(left_out),
         unknown_models=tuple(unknown),
     )
@@ -133,9 +129,12 @@ def routes(model: ModelListed, request: Request, access: Access) -> tuple[Route,
         why = _refusal(candidate.attempt, model, request, access.providers, shared_refusal)
         if why is None and first_only and taken:
             why = WhyLeftOut.NO_FALLBACKS
-        taken = taken or why is None
+        if why is None:
+            taken = True
+            found.append(candidate.attempt)
+            continue
         forbidden_by = insisting if why is WhyLeftOut.ALWAYS_USE else ()
-        found.append(Route(candidate.attempt, why, forbidden_by))
+        found.append(LeftOut(candidate.attempt, why, forbidden_by=forbidden_by))
     return tuple(found)
 
 

@@ -104,21 +104,23 @@ class Run(msgspec.Struct, kw_only=True):
 
     def finished(self, ending: Completed | Failed | Cancelled, now: datetime) -> GenerationFinished:
         """The fact that billing charges by."""
-        attempt = self.answering
+        asked, attempt = self.asked, self.answering
+        endpoint = None if attempt is None else attempt.endpoint
+        is_byok = attempt is not None and attempt.is_byok
         return GenerationFinished(
-            generation_id=self.asked.generation_id,
+            generation_id=asked.generation_id,
             run_id=self.run_id,
-            account_id=self.asked.account_id,
-            api_key_hash=self.asked.api_key_hash,
-            operation=self.asked.operation,
+            account_id=asked.account_id,
+            api_key_hash=asked.api_key_hash,
+            operation=asked.operation,
             outcome=outcome_of(ending),
-            is_byok=attempt is not None and attempt.is_byok,
+            is_byok=is_byok,
             model=attempt.model if attempt else None,
-            provider=attempt.endpoint.provider if attempt else None,
-            endpoint=attempt.endpoint.id if attempt else None,
-            credential_id=attempt.credential.credential_id if attempt and attempt.is_byok else None,
+            provider=endpoint.provider if endpoint else None,
+            endpoint=endpoint.id if endpoint else None,
+            credential_id=attempt.credential.credential_id if attempt and is_byok else None,
             usage=self.used(is_complete=isinstance(ending, Completed)),
-            prices=attempt.endpoint.prices if attempt else None,
+            prices=endpoint.prices if endpoint else None,
             spend=self.promise.spend if self.promise else None,
             attempts=tuple(self.attempts),
             finish_reason="error" if isinstance(ending, Failed) else self.finish_reason,
@@ -129,7 +131,7 @@ class Run(msgspec.Struct, kw_only=True):
             requested_model=self.request.models[0] if self.request else None,
             first_token_ms=_milliseconds(self.first_token_seconds),
             service_tier=_word(ending.service_tier) if isinstance(ending, Completed) else None,
-            origin=self.asked.origin,
+            origin=asked.origin,
         )
 
     def summaries(self) -> tuple[AttemptSummary, ...]:

@@ -6,7 +6,8 @@ as load rises. Parts are encoded once, when they come; a frame's content is the 
 
 import asyncio
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import msgspec
 
@@ -86,9 +87,12 @@ class KafkaReplyStream:
         After a frame that was not acknowledged the last one is tried all the same: it may arrive,
         behind those before it.
         """
+        self._closing = True
+        if self._sending is None and not self._waiting:  # as after a whole answer
+            await self._send_frame(b"[%b]" % _encoder.encode(part))
+            return
         self._broken = None
         self._add(part)
-        self._closing = True
         if self._sending is not None:
             await asyncio.shield(self._sending)
         else:
@@ -130,12 +134,12 @@ class KafkaReplyStream:
             self._room.set()
         return b"[" + b",".join(parts) + b"]"
 
-    async def _send_frame(self, content: bytes) -> None:
+    def _send_frame(self, content: bytes) -> Coroutine[Any, Any, None]:
         asked = self._asked
         number = self._number
         self._number += 1
         self._owner.frames.inc()
-        await self._owner.producer.emit(
+        return self._owner.producer.emit(
             INGRESS_REPLIES,
             ReplyFrame(
                 generation_id=asked.generation_id,

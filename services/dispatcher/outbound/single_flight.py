@@ -10,18 +10,26 @@ from shared.tasks import TaskScope
 
 K = TypeVar("K")
 V = TypeVar("V")
+S = TypeVar("S")
 
 
-class SingleFlightCache(Generic[K, V]):
+class SingleFlightCache(Generic[K, S, V]):
     """Keeps values for a while. A load that fails is told to all who wait for it and not kept.
 
     Loads run in `scope`, so that the one who asked first may be cancelled without the others.
     """
 
     def __init__(
-        self, *, seconds_max: float, entries_max: int, clock: Clock, scope: TaskScope
+        self,
+        load: Callable[[S], Awaitable[V]],
+        *,
+        seconds_max: float,
+        entries_max: int,
+        clock: Clock,
+        scope: TaskScope,
     ) -> None:
-        """Past `entries_max` the entries longest unused go."""
+        """`load` makes a value from its source. Past `entries_max` the entries longest unused go."""
+        self._load = load
         self._seconds_max = seconds_max
         self._entries_max = entries_max
         self._clock = clock
@@ -29,8 +37,8 @@ class SingleFlightCache(Generic[K, V]):
         self._values: OrderedDict[K, tuple[V, float]] = OrderedDict()
         self._loading: dict[K, asyncio.Future[V]] = {}
 
-    async def get(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
-        """The value of a key, loaded when it is not known or too old."""
+    async def get(self, key: K, source: S) -> V:
+        """The value of a key, loaded from its source when it is not known or too old."""
         known = self._values.get(key)
         if known is not None:
             if self._clock.monotonic() < known[1]:
@@ -41,7 +49,7 @@ class SingleFlightCache(Generic[K, V]):
         if loading is None:
             loading = asyncio.get_running_loop().create_future()
             self._loading[key] = loading
-            self._scope.start(self._load(key, load, loading), name="load for a cache")
+            self._scope.start(self._bring(key, source, loading), name="load for a cache")
         return await asyncio.shield(loading)
 
     def drop_if(self, unwanted: Callable[[K], bool]) -> None:
@@ -54,11 +62,9 @@ class SingleFlightCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._values)
 
-    async def _load(
-        self, key: K, load: Callable[[], Awaitable[V]], loading: "asyncio.Future[V]"
-    ) -> None:
+    async def _bring(self, key: K, source: S, loading: "asyncio.Future[V]") -> None:
         try:
-            value = await load()
+            value = await self._load(source)
         except asyncio.CancelledError:
             loading.cancel()
             raise

@@ -1,7 +1,7 @@
 """Credentials, opened with the Transit key `credentials`; only this service's role may."""
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 from services.dispatcher.outbound.single_flight import SingleFlightCache
 from shared.clock import Clock
@@ -38,14 +38,16 @@ class VaultCredentials:
         """
         self._transit = transit
         self._newest_ciphertext = newest_ciphertext
-        self._secrets: SingleFlightCache[_Key, CredentialSecret | None] = SingleFlightCache(
-            seconds_max=KEPT_SECONDS, entries_max=KEPT_MAX, clock=clock, scope=scope
+        self._secrets: SingleFlightCache[_Key, CredentialChanged, CredentialSecret | None] = (
+            SingleFlightCache(
+                self._open, seconds_max=KEPT_SECONDS, entries_max=KEPT_MAX, clock=clock, scope=scope
+            )
         )
 
-    async def open(self, credential: CredentialChanged) -> CredentialSecret | None:
+    def open(self, credential: CredentialChanged) -> Coroutine[Any, Any, CredentialSecret | None]:
         """The secret, or None when the ciphertext does not open; Unavailable("vault")."""
         key = (credential.account_id, credential.credential_id, credential.secret_revision)
-        return await self._secrets.get(key, lambda: self._open(credential))
+        return self._secrets.get(key, credential)
 
     def forget(self, credential_id: CredentialId) -> None:
         """The credential was changed or deleted: what was opened of it must not be used again."""

@@ -1,6 +1,7 @@
 """Data keys of contents, unwrapped with the Transit key `wire`."""
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from services.dispatcher.outbound.single_flight import SingleFlightCache
 from shared.clock import Clock
@@ -22,13 +23,13 @@ class VaultWireKeys:
     def __init__(self, transit: Transit, *, clock: Clock, scope: TaskScope) -> None:
         """Nothing is unwrapped yet."""
         self._transit = transit
-        self._keys: SingleFlightCache[str, bytes | None] = SingleFlightCache(
-            seconds_max=KEPT_SECONDS, entries_max=KEPT_MAX, clock=clock, scope=scope
+        self._keys: SingleFlightCache[str, str, bytes | None] = SingleFlightCache(
+            self._unwrap, seconds_max=KEPT_SECONDS, entries_max=KEPT_MAX, clock=clock, scope=scope
         )
 
-    async def unwrap(self, wrapped: str) -> bytes | None:
+    def unwrap(self, wrapped: str) -> Coroutine[Any, Any, bytes | None]:
         """The data key, or None for what Vault cannot unwrap any more; Unavailable("vault")."""
-        return await self._keys.get(wrapped, lambda: self._unwrap(wrapped))
+        return self._keys.get(wrapped, wrapped)
 
     async def _unwrap(self, wrapped: str) -> bytes | None:
         try:

@@ -89,7 +89,9 @@ class CallProvider:
         run.usage, run.upstream_id = answer.usage, answer.upstream_id
         if isinstance(answer, Embeddings):
             return Completed(whole=answer)
-        _note_choices(run, answer.choices)
+        if answer.usage is None:
+            run.delivered_bytes = delivered_bytes(answer.choices)
+        _note_endings(run, answer.choices)
         return Completed(
             whole=answer,
             service_tier=answer.service_tier,
@@ -183,6 +185,10 @@ def _cut(failure: ProviderFailure) -> ProviderFailure:
 
 def _note_choices(run: Run, choices: list[Choice]) -> None:
     run.delivered_bytes += delivered_bytes(choices)
+    _note_endings(run, choices)
+
+
+def _note_endings(run: Run, choices: list[Choice]) -> None:
     for choice in choices:
         if choice.finish_reason is not None:
             run.finish_reason = choice.finish_reason

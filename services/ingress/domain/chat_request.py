@@ -203,6 +203,6 @@ def read_chat_request(body: bytes) -> ChatRequest | Refusal:
     read = read_json(body, ChatRequest, choices=_CHOICES)
     if isinstance(read, Refusal):
         return read
-    if not read.requested_models:
+    if read.model is None and not read.models:
         return refusals.invalid("name a model, or several in `models`", field="model")
     return problem_of(user=read.user, session_id=read.session_id) or read

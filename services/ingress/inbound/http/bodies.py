@@ -60,12 +60,13 @@ class Bodies:
         self, request: web.Request, *, bytes_max: int = BODY_BYTES_MAX
     ) -> bytes | Refusal:
         """The whole body, decompressed."""
-        if request.content_length is not None and request.content_length > bytes_max:
-            return refusals.too_large(bytes_max)
         try:
             if request.content.is_eof():  # it came with its head, as small bodies do
-                body = await request.read()
+                body = request.content.read_nowait()
             else:
+                length = request.content_length
+                if length is not None and length > bytes_max:
+                    return refusals.too_large(bytes_max)
                 async with asyncio.timeout(self._seconds_max):
                     body = await request.read()
         except TimeoutError:

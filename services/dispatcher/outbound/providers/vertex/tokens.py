@@ -77,18 +77,22 @@ class AccessTokens:
         self._url = token_url
         self._hosts = frozenset({authority_of(token_url)})
         self._clock = clock
-        self._tokens: SingleFlightCache[bytes, _Token] = SingleFlightCache(
-            seconds_max=ASSERTION_SECONDS, entries_max=TOKENS_MAX, clock=clock, scope=scope
+        self._tokens: SingleFlightCache[bytes, VertexSecret, _Token] = SingleFlightCache(
+            self._mint,
+            seconds_max=ASSERTION_SECONDS,
+            entries_max=TOKENS_MAX,
+            clock=clock,
+            scope=scope,
         )
 
     async def get(self, secret: VertexSecret, *, not_this: str = "") -> str | ProviderFailure:
         """A token that is good for a while. `not_this` is one that the API has just refused."""
         key = _key(secret)
         try:
-            token = await self._tokens.get(key, lambda: self._mint(secret))
+            token = await self._tokens.get(key, secret)
             if token.text == not_this or self._clock.monotonic() >= token.refresh_at:
                 self._tokens.drop_if(lambda kept: kept == key)
-                token = await self._tokens.get(key, lambda: self._mint(secret))
+                token = await self._tokens.get(key, secret)
         except _NotMinted as problem:
             return problem.failure
         return token.text
