@@ -5,7 +5,7 @@ itself as JSON in the header `event`. Reading is strict about what is wrong or m
 of fields it does not know.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -26,8 +26,9 @@ _encoder = msgspec.json.Encoder()
 _classes: Mapping[str, type[Event]] = {
     type_of(event): event for topic in TOPICS for event in topic.events
 }
-_decoders: Mapping[str, msgspec.json.Decoder[Event]] = {
-    name: msgspec.json.Decoder(event) for name, event in _classes.items()
+_readers: Mapping[str, tuple[Callable[[bytes], Event], bool]] = {
+    name: (msgspec.json.Decoder(event).decode, event.HAS_CONTENT)
+    for name, event in _classes.items()
 }
 _type_headers: Mapping[type[Event], tuple[str, bytes]] = {
     event: ("ce_type", name.encode()) for name, event in _classes.items()
@@ -103,26 +104,27 @@ def decode(
     found = dict(headers)
     try:
         event_type = found["ce_type"].decode()
+        traceparent = found.get("traceparent")
         envelope = Envelope(
             id=EventId(found["ce_id"].decode()),
             source=found["ce_source"].decode(),
             type=event_type,
             time=datetime.fromisoformat(found["ce_time"].decode()),
-            traceparent=found["traceparent"].decode() if "traceparent" in found else None,
+            traceparent=None if traceparent is None else traceparent.decode(),
         )
     except KeyError as error:
         raise PoisonRecord(f"missing header {error.args[0]}") from error
     except ValueError as error:
         raise PoisonRecord("malformed header") from error
-    decoder = _decoders.get(event_type)
-    if decoder is None:
+    reader = _readers.get(event_type)
+    if reader is None:
         raise PoisonRecord("unknown event type")
-    has_content = _classes[event_type].HAS_CONTENT
+    read, has_content = reader
     body = found.get("event") if has_content else value
     if body is None or value is None:
         raise PoisonRecord("no event in the record")
     try:
-        event = decoder.decode(body)
+        event = read(body)
     except msgspec.ValidationError as error:
         raise PoisonRecord(f"invalid {event_type}: {_without_values(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -159,34 +159,35 @@ class EventProducer:
         """Hand a record to its producer; what it returns ends once the record is durable."""
         is_large = record.value is not None and len(record.value) > _LARGE_FROM_BYTES
         producer = self._large if is_large else self._small
-        if producer is None or record.topic in _WORK:
-            return self._begin_elaborately(record, is_large=is_large)
-        sending: Awaitable[asyncio.Future[object]] = producer.send(
-            record.topic,
-            value=record.value,
-            key=record.key,
-            partition=record.partition,
-            headers=record.headers,
-        )
-        return sending
+        # its own choice would look at every partition for each record
+        known = producer and producer.client.cluster.partitions_for_topic(record.topic)
+        if producer is None or not known:
+            return self._begin_anew(record, is_large=is_large)
+        return self._hand(producer, record, len(known))
 
-    async def _begin_elaborately(
-        self, record: Record, *, is_large: bool
-    ) -> "asyncio.Future[object]":
+    async def _begin_anew(self, record: Record, *, is_large: bool) -> "asyncio.Future[object]":
         producer = await self._open(large=is_large)
+        known = await producer.partitions_for(record.topic)
+        return await self._hand(producer, record, len(known))
+
+    def _hand(
+        self, producer: AIOKafkaProducer, record: Record, partitions: int
+    ) -> "Awaitable[asyncio.Future[object]]":
         partition = record.partition
-        if partition is None and record.topic in _WORK:
-            known = await producer.partitions_for(record.topic)
-            now = asyncio.get_running_loop().time()
-            partition = self._bursts[record.topic].partition(len(known), now=now)
-        sent: asyncio.Future[object] = await producer.send(
+        if partition is None:
+            bursts = self._bursts.get(record.topic)
+            if bursts is None:
+                partition = partition_by_key(record.key, partitions)
+            else:
+                partition = bursts.partition(partitions, now=self._clock.monotonic())
+        sending: Awaitable[asyncio.Future[object]] = producer.send(
             record.topic,
             value=record.value,
             key=record.key,
             partition=partition,
             headers=record.headers,
         )
-        return sent
+        return sending
 
     async def _give_up(
         self, sent: "Sequence[asyncio.Future[object]]", error: BaseException
@@ -216,7 +217,6 @@ class EventProducer:
                 acks="all",
                 linger_ms=0,
                 max_batch_size=_BATCH_BYTES_MAX,
-                partitioner=partition_by_key,
                 max_request_size=LARGE_RECORD_BYTES_MAX,
                 request_timeout_ms=int(ACKNOWLEDGE_SECONDS_MAX * 1000),
             )
@@ -251,15 +251,13 @@ class EventProducer:
         await self._discard_dead()
 
 
-def partition_by_key(
-    key: bytes | None, all_partitions: Sequence[int], _available: Sequence[int]
-) -> int:
+def partition_by_key(key: bytes | None, partitions: int) -> int:
     """The partition of a key: CRC-32, as librdkafka's consistent partitioner has it.
 
     aiokafka's own murmur2 is pure Python and costs more than making the record. All that matters is
     that every producer of a topic agrees, and all of them are this one.
     """
-    return all_partitions[crc32(key or b"") % len(all_partitions)]
+    return crc32(key or b"") % partitions
 
 
 def _observe(future: "asyncio.Future[object]") -> None:

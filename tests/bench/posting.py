@@ -56,7 +56,7 @@ from shared.tasks import TaskScope
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.metrics import Metrics
 
-_PARTITIONS = range(INFERENCE_GENERATIONS.partitions)
+_PARTITIONS = INFERENCE_GENERATIONS.partitions
 _SPENDS = (Spend(waived=True), Spend(waived=True), Spend(fee_percent=Decimal(5)), None)
 
 
@@ -118,7 +118,7 @@ def _decoded(records: list[Record]) -> list[codec.Received]:
     return [
         codec.decode(
             topic=each.topic,
-            partition=partition_by_key(each.key, _PARTITIONS, _PARTITIONS),
+            partition=partition_by_key(each.key, _PARTITIONS),
             offset=offset,
             key=each.key,
             value=each.value,

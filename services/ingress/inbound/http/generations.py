@@ -86,12 +86,14 @@ class Generations:
         started = self._clock.monotonic()
         generation_id = self._new_generation_id()
         exchange.headers["X-Generation-Id"] = generation_id
-        exchange.line.add(generation_id=generation_id)
+        told = exchange.line.fields
+        told["generation_id"] = generation_id
         begun = await self._begin(exchange, generation_id, read, anthropic_betas)
         if isinstance(begun, Refusal):
             return exchange.refuse(begun)
         completion, request = begun
-        exchange.line.add(model=request.requested_models[0], streamed=request.is_streamed)
+        told["model"] = request.requested_models[0]
+        told["streamed"] = request.is_streamed
         try:
             return await write(
                 Answer(exchange=exchange, completion=completion, request=request, started=started)
