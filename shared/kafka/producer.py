@@ -28,6 +28,7 @@ from shared.events.envelope import Event
 from shared.events.topic import LARGE_RECORD_BYTES_MAX, Kind, Topic
 from shared.events.topics import TOPICS
 from shared.ids import InstanceId
+from shared.kafka.acknowledgements import Acknowledgements
 from shared.kafka.bursts import Bursts
 from shared.kafka.config import KafkaConfig
 from shared.kafka.record import Record
@@ -65,6 +66,7 @@ class EventProducer:
         self._large: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._unacknowledged_bytes = 0
+        self._acknowledgements = Acknowledgements(ACKNOWLEDGE_SECONDS_MAX)
         self._bursts: dict[str, Bursts] = {name: Bursts() for name in _WORK}
 
     def record(
@@ -117,16 +119,19 @@ class EventProducer:
         return self.send(record)
 
     async def send(self, record: Record) -> None:
-        """Send one record and wait until it is durable; Unavailable("kafka") after 5 s."""
+        """Send one record and wait until it is durable.
+
+        Unavailable("kafka") after 5 s, and as long again where it had to wait for room to be sent.
+        """
         size = len(record.value or b"")
         if self._unacknowledged_bytes + size > UNACKNOWLEDGED_BYTES_MAX:
             raise Unavailable("kafka", _TOO_MUCH)
         self._unacknowledged_bytes += size
         sent: asyncio.Future[object] | None = None
         try:
-            with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
-                sent = await self._begin(record)
-                await sent
+            sent = await self._begin(record)
+            self._acknowledgements.expect(sent)
+            await sent
         except BaseException as error:
             await self._give_up(() if sent is None else (sent,), error)
             raise
@@ -166,9 +171,10 @@ class EventProducer:
         return self._hand(producer, record, len(known))
 
     async def _begin_anew(self, record: Record, *, is_large: bool) -> "asyncio.Future[object]":
-        producer = await self._open(large=is_large)
-        known = await producer.partitions_for(record.topic)
-        return await self._hand(producer, record, len(known))
+        with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
+            producer = await self._open(large=is_large)
+            known = await producer.partitions_for(record.topic)
+            return await self._hand(producer, record, len(known))
 
     def _hand(
         self, producer: AIOKafkaProducer, record: Record, partitions: int
