@@ -1,11 +1,11 @@
 """An HTTP server's life: listen, answer, stop taking, drain, end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from typing_extensions import override
 
 from shared.telemetry.logging import get_logger
@@ -14,6 +14,7 @@ Unreadable: TypeAlias = Callable[[int], web.Response]
 """What is answered, with this status, to what no handler ever sees: it is no HTTP, too large, or names
 no path, as `OPTIONS *`."""
 
+_Answering: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _KEEPALIVE_SECONDS = 75.0  # longer than a load balancer's usual 60, so that it closes first
 _BACKLOG = 1024
 _LINE_BYTES_MAX = 8190
@@ -71,11 +72,31 @@ class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
-            made.request_handler,
+            _straight_to_handlers(self.app, made.request_handler),
             request_factory=made.request_factory,
             unreadable=self._unreadable,
             **self._kwargs,
         )
+
+
+def _straight_to_handlers(app: web.Application, through_router: _Answering) -> _Answering:
+    """What the router does with a path, for those without parameters in a look into a dictionary.
+
+    The rest goes through it: other paths and methods, and what `Expect: 100-continue` asks for first.
+    """
+    handlers: dict[tuple[str, str], _Answering] = {
+        (route.method, route.resource.canonical): cast("_Answering", route.handler)
+        for route in app.router.routes()
+        if isinstance(route.resource, web.PlainResource) and not app.middlewares
+    }
+
+    def answering(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        handler = handlers.get((request.method, request.rel_url.raw_path))
+        if handler is None or hdrs.EXPECT in request.headers:
+            return through_router(request)
+        return handler(request)
+
+    return answering
 
 
 class _Server(web.Server):

@@ -7,6 +7,7 @@ must never turn into spent credits. Lower versions are ignored.
 """
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -54,6 +55,8 @@ class View(Source):
         self._removed_versions: dict[str, int] = {}
         self._last_heartbeat: float | None = None
         self._wrong_counts = 0
+        self._relied_on_until = -inf
+        """Until then there is no problem, but for what the next heartbeat says."""
         self.latest_heartbeat: Heartbeat | None = None
 
     def get(self, key: str) -> StateEvent | None:
@@ -69,6 +72,15 @@ class View(Source):
 
     def problem(self) -> str | None:
         """Why this view must not be relied on now, or None."""
+        if self._clock.monotonic() < self._relied_on_until:  # asked several times a request
+            return None
+        problem = self._find_problem()
+        if problem is None:
+            heard_at = self._last_heartbeat
+            self._relied_on_until = inf if heard_at is None else heard_at + STALE_SECONDS
+        return problem
+
+    def _find_problem(self) -> str | None:
         if not self.ready.is_set():
             return f"{self.topic.name} has not been read to its end"
         if self._heartbeat is None:
@@ -133,6 +145,7 @@ class View(Source):
         if not self.ready.is_set() and age_seconds > STALE_SECONDS:
             return
         self._last_heartbeat = self._clock.monotonic()
+        self._relied_on_until = -inf
         self.latest_heartbeat = event
         if self._count_of is not None:
             right = self._count_of(event) == len(self._states)

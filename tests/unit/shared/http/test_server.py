@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from shared.http.server import serve
 from tests.support.wait_until import wait_until
@@ -115,3 +116,44 @@ async def test_what_is_no_http_is_told_in_the_service_s_own_words_and_never_logg
     assert answered.endswith(b'{"told": 400}')
     assert b"canary" not in answered
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expect", "answered"),
+    [
+        ("GET", "/plain", "", "plain"),
+        ("GET", "/plain?a=1", "", "plain"),
+        ("POST", "/plain", "", "any"),
+        ("GET", "/pl%61in", "", "plain"),
+        ("GET", "/other", "", "other of other"),
+        ("GET", "/plain%2Fmore", "", "other of plain/more"),
+        ("GET", "/plain", "100-continue", "plain"),
+    ],
+)
+async def test_paths_lead_where_the_router_would_lead_them(
+    method: str, target: str, expect: str, answered: str
+) -> None:
+    async def plain(_request: web.Request) -> web.Response:
+        return web.Response(text="plain")
+
+    async def others(_request: web.Request) -> web.Response:
+        return web.Response(text="any")
+
+    async def parameter(request: web.Request) -> web.Response:
+        return web.Response(text=f"other of {request.match_info['name']}")
+
+    app = web.Application()
+    resource = app.router.add_resource("/plain")
+    resource.add_route("GET", plain)
+    resource.add_route("*", others)
+    app.router.add_get("/{name}", parameter)
+    headers = {"Expect": expect} if expect else {}
+
+    async with (
+        serve(app, "127.0.0.1", 0, shutdown_seconds=1) as port,
+        aiohttp.ClientSession() as client,
+        client.request(
+            method, URL(f"http://127.0.0.1:{port}{target}", encoded=True), headers=headers
+        ) as response,
+    ):
+        assert (response.status, await response.text()) == (200, answered)
