@@ -164,28 +164,13 @@ class EventProducer:
         """Hand a record to its producer; what it returns ends once the record is durable."""
         is_large = record.value is not None and len(record.value) > _LARGE_FROM_BYTES
         producer = self._large if is_large else self._small
-        # its own choice would look at every partition for each record
+        # left to choose, the client would look at every partition for each record
         known = producer and producer.client.cluster.partitions_for_topic(record.topic)
         if producer is None or not known:
             return self._begin_anew(record, is_large=is_large)
-        return self._hand(producer, record, len(known))
-
-    async def _begin_anew(self, record: Record, *, is_large: bool) -> "asyncio.Future[object]":
-        with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
-            producer = await self._open(large=is_large)
-            known = await producer.partitions_for(record.topic)
-            return await self._hand(producer, record, len(known))
-
-    def _hand(
-        self, producer: AIOKafkaProducer, record: Record, partitions: int
-    ) -> "Awaitable[asyncio.Future[object]]":
         partition = record.partition
         if partition is None:
-            bursts = self._bursts.get(record.topic)
-            if bursts is None:
-                partition = partition_by_key(record.key, partitions)
-            else:
-                partition = bursts.partition(partitions, now=self._clock.monotonic())
+            partition = self._partition_of(record, len(known))
         sending: Awaitable[asyncio.Future[object]] = producer.send(
             record.topic,
             value=record.value,
@@ -194,6 +179,18 @@ class EventProducer:
             headers=record.headers,
         )
         return sending
+
+    async def _begin_anew(self, record: Record, *, is_large: bool) -> "asyncio.Future[object]":
+        with TimeLimit(ACKNOWLEDGE_SECONDS_MAX):
+            producer = await self._open(large=is_large)
+            await producer.partitions_for(record.topic)
+            return await self._begin(record)
+
+    def _partition_of(self, record: Record, partitions: int) -> int:
+        bursts = self._bursts.get(record.topic)
+        if bursts is None:
+            return partition_by_key(record.key, partitions)
+        return bursts.partition(partitions, now=self._clock.monotonic())
 
     async def _give_up(
         self, sent: "Sequence[asyncio.Future[object]]", error: BaseException

@@ -83,8 +83,11 @@ class Completion:
         self._seal = seal
         self._is_over = False
 
-    async def next(self, idle_seconds: float) -> Piece | Refusal | Idle:
-        """The next piece of the answer; a Refusal is its end, by a fault that is ours."""
+    async def next(self, idle_seconds: float | None = None) -> Piece | Refusal | Idle:
+        """The next piece of the answer; a Refusal is its end, by a fault that is ours.
+
+        Idle only where there is a limit to waiting for it.
+        """
         got = await self._waits.next(idle_seconds)
         match got:
             case None:

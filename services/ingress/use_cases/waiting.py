@@ -95,16 +95,20 @@ class WaitingGeneration:
             self._ending = ending
         self._wake_up()
 
-    async def next(self, idle_seconds: float) -> Frame | Ending | None:
-        """The next frame, or why there is none, or None when nothing came for so long."""
+    async def next(self, idle_seconds: float | None) -> Frame | Ending | None:
+        """The next frame, or why there is none, or None when nothing came for so long.
+
+        Without `idle_seconds` it waits for either: every generation ends, if only by its deadline.
+        """
         if not self._frames and self._ending is None:
             self._wake = wake = asyncio.get_running_loop().create_future()
-            alarm = Alarm(idle_seconds, self._wake_up)
+            alarm = None if idle_seconds is None else Alarm(idle_seconds, self._wake_up)
             try:
                 await wake
             finally:
-                alarm.cancel()
                 self._wake = None
+                if alarm is not None:
+                    alarm.cancel()
         if self._frames:
             frame = self._frames.popleft()
             self._buffered_bytes -= len(frame.sealed)

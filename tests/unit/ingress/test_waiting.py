@@ -1,4 +1,7 @@
+import asyncio
+
 from services.ingress.domain.limits import InFlightLimits, may_begin
+from services.ingress.domain.liveness import Verdict
 from services.ingress.domain.runs import AdoptedRun, Step
 from services.ingress.outbound.measurements import CountedGenerations
 from services.ingress.use_cases.waiting import (
@@ -11,6 +14,7 @@ from services.ingress.use_cases.waiting import (
 )
 from shared.events.completions import ReplyFrame
 from shared.ids import AccountId, GenerationId, RunId
+from shared.tasks import TaskScope
 from shared.telemetry.metrics import Metrics
 from tests.unit.ingress.worlds import FrozenClock, NoMeasurements, RecordedAnnouncements
 
@@ -68,6 +72,21 @@ async def test_frames_come_out_in_order_then_idle() -> None:
     assert await generation.next(1) == Frame(ONE, 0, is_last=False, sealed=b"a")
     assert await generation.next(1) == Frame(ONE, 1, is_last=False, sealed=b"b")
     assert await generation.next(0.001) is None
+
+
+async def test_without_a_limit_it_waits_for_a_frame_or_an_end() -> None:
+    waiting, generation, _ = made()
+    async with TaskScope() as scope:
+        first = scope.start(generation.next(None), name="first")
+        await asyncio.sleep(0)
+        assert not first.done()
+        waiting.on_frame(frame(ONE, 0), b"a")
+        assert await first == Frame(ONE, 0, is_last=False, sealed=b"a")
+
+        second = scope.start(generation.next(None), name="second")
+        await asyncio.sleep(0)
+        generation.end(Verdict.OUT_OF_TIME)
+        assert await second is Verdict.OUT_OF_TIME
 
 
 async def test_frames_before_a_gap_still_come_out() -> None:

@@ -20,7 +20,6 @@ from services.ingress.inbound.http import openai_wire
 from services.ingress.inbound.http.event_stream import DONE, KEEP_ALIVE, EventStream
 from services.ingress.inbound.http.exchange import Exchange
 from services.ingress.inbound.http.generations import (
-    WAIT_SECONDS,
     WRITE_SECONDS_MAX,
     Answer,
     Generations,
@@ -137,7 +136,7 @@ class ChatCompletions:
         """Wait for the first piece; an error is still a status. None when headers go before it."""
         wait = self._streams.headers_after_seconds if self._streams.sends_keep_alive else None
         while True:
-            match await answer.completion.next(WAIT_SECONDS if wait is None else wait):
+            match await answer.completion.next(wait):
                 case Idle() if wait is None:
                     continue
                 case Idle():

@@ -24,7 +24,6 @@ from shared.events.replies import ReplyCompleted, ReplyFailed, ReplyPart, ReplyV
 from shared.ids import GenerationId
 from shared.time_limit import TimeLimit
 
-WAIT_SECONDS: Final = 60.0
 WRITE_SECONDS_MAX: Final = 60.0
 """A client that takes nothing for this long is gone."""
 
@@ -110,7 +109,7 @@ class Generations:
         """Wait for all of an answer; a response when it is an error. All vectors are in the last part."""
         parts: list[ReplyPart] = []
         while True:
-            match await answer.completion.next(WAIT_SECONDS):
+            match await answer.completion.next():
                 case Idle():
                     continue
                 case Refusal() as refusal:
