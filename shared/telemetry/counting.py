@@ -68,6 +68,10 @@ class _Labelled(Collector, Generic[N]):
         """What the registry asks for the names that are taken."""
         return self.collect()
 
+    def _known(self) -> Sequence[tuple[tuple[str, ...], N]]:
+        # a scrape runs in a thread of its own, and new labels may come meanwhile: a copy is made at once
+        return list(self._numbers.items())
+
     def labels(self, *values: str) -> N:
         """The number of these labels; keep it, for looking it up costs more than counting."""
         number = self._numbers.get(values)
@@ -92,7 +96,7 @@ class Counter(_Labelled[Count]):
     @override
     def collect(self) -> Iterator[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._help, labels=self._names)
-        for values, count in self._numbers.items():
+        for values, count in self._known():
             family.add_metric(values, count.value)
         yield family
 
@@ -119,7 +123,7 @@ class Histogram(_Labelled[Distribution]):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._help, labels=self._names)
         ends = [*map(floatToGoString, self._bounds), "+Inf"]
-        for values, seen in self._numbers.items():
+        for values, seen in self._known():
             buckets = list(zip(ends, accumulate(seen.counts), strict=True))
             family.add_metric(values, buckets, sum_value=seen.total)
         yield family
