@@ -12,6 +12,7 @@ from shared.events.credentials import CredentialRemoved, CredentialsHeartbeat, c
 from shared.events.envelope import Envelope, Event
 from shared.ids import CredentialId, EventId
 from shared.kafka.config import KafkaConfig
+from shared.kafka.view import STALE_SECONDS
 from tests.unit.dispatcher.made import ACCOUNT, MODEL, OTHER_ACCOUNT, balance, credential, model
 from tests.unit.dispatcher.world import AdjustableClock
 
@@ -113,3 +114,33 @@ def test_a_balance_is_not_fresh_while_billing_is_not_heard() -> None:
     seen = view.of(ACCOUNT)
     assert seen.balance is not None
     assert (seen.balance.allotment_used, seen.is_fresh, seen.used_recently) == (5, False, 0)
+
+
+def test_a_view_that_was_well_is_stale_once_its_writer_has_been_silent() -> None:
+    clock = AdjustableClock()
+    view = CredentialsView(
+        _KAFKA, clock=clock, dead_letters=_DEAD_LETTERS, on_new_secret=lambda _: None
+    )
+
+    def beat(live_count: int) -> None:
+        heard = CredentialsHeartbeat(
+            instance_id="key-vault-0", sent_at=clock.now(), live_count=live_count
+        )
+        view.view.apply(record(heard, "heartbeat"))
+
+    assert "read to its end" in (view.problem() or "")
+    view.view.ready.set()
+    assert "stale" in (view.problem() or "")
+    beat(0)
+    assert view.problem() is None
+    clock.advance(STALE_SECONDS - 1)
+    assert view.problem() is None
+    clock.advance(2)
+    assert "stale" in (view.problem() or "")
+    beat(0)
+    assert view.problem() is None
+    for _ in range(3):
+        beat(7)
+    assert "incomplete" in (view.problem() or "")
+    beat(0)
+    assert view.problem() is None

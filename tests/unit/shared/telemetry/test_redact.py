@@ -125,3 +125,15 @@ class Opaque:
     @override
     def __repr__(self) -> str:
         return f"Opaque({self._text})"
+
+
+def test_a_secret_of_letters_and_digits_alone_is_no_id() -> None:
+    for secret in ("sk-abcdefgh12345678", "sk-0a1b2c3d4e5f6789"):
+        assert redact_fields({"note": secret}) == {"note": "***"}
+
+
+def test_a_text_that_was_clean_before_vouches_for_no_other() -> None:
+    for _ in range(2):
+        assert redact_fields({"model": "openai/gpt-4o"}) == {"model": "openai/gpt-4o"}
+    fields = {"model": "openai/gpt-4o", "note": "sk-abcdefgh12345678"}
+    assert redact_fields(fields) == {"model": "openai/gpt-4o", "note": "***"}
