@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError
 from typing_extensions import override
 
 from shared.clock import SystemClock
@@ -393,6 +395,37 @@ async def test_work_taken_just_before_the_end_learns_whether_it_is_ours(clients:
     await task
 
     await wait_until(lambda: worker.won == [request.generation_id])
+
+
+async def test_work_whose_commit_fails_is_told_to_be_somebody_elses(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fenced(_consumer: AIOKafkaConsumer, _offsets: object) -> None:
+        raise CommitFailedError
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", fenced)
+    request = requested(clients)
+    worker, ended = Worker(clients, {request.generation_id}), asyncio.Event()
+    claims: list[bool] = []
+
+    async def ask(claim: Claim) -> None:
+        claims.append(await claim.won())
+        claim.done()
+        ended.set()
+
+    def take(received: Received, claim: Claim) -> None:
+        if received.event == request:
+            clients.run(ask(claim))
+
+    worker.start = take  # type: ignore[method-assign] # only the claim's answer is the point
+    clients.run(worker_consumer(clients, worker, new_id()).run(clients.stop))
+    await clients.producer.emit(
+        INFERENCE_REQUESTS, request, key=request.generation_id, content=b"sealed"
+    )
+
+    async with asyncio.timeout(20):
+        await ended.wait()
+    assert claims == [False]
 
 
 async def test_no_more_work_is_taken_than_may_be_in_flight(clients: Clients) -> None:
